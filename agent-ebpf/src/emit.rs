@@ -1,0 +1,185 @@
+//! Records into the ring buffer, and counts of what did not get there.
+
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::{
+    helpers::{
+        bpf_get_current_comm, bpf_ktime_get_ns,
+        generated::{bpf_loop, bpf_probe_read_user},
+    },
+    macros::map,
+    maps::{PerCpuArray, RingBuf},
+};
+use tlstap_ebpf::{CLASS_CAPACITY, Cookie, Function, MAX_CHUNK, RecordHeader, kind, loss};
+
+use crate::{call::Call, connection::Connection};
+
+/// Most bytes copied from one call; the agent sets it before loading.
+#[unsafe(no_mangle)]
+static MAX_CALL_BYTES: u64 = 4 << 20;
+
+// The agent sizes it before loading.
+#[map]
+static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+#[map]
+static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT as u32, 0);
+
+/// Counts one loss of the given reason on this CPU.
+pub(crate) fn count(reason: u8) {
+    if let Some(counter) = LOSSES.get_ptr_mut(u32::from(reason)) {
+        // SAFETY: the slot is this CPU's; a preempted update can lose a count, nothing else.
+        unsafe { *counter += 1 }
+    }
+}
+
+/// A record of one size class.
+#[repr(C)]
+struct Record<const CAPACITY: usize> {
+    header: RecordHeader,
+    payload: [u8; CAPACITY],
+}
+
+/// What the chunks of one call have in common, and how far the loop is.
+struct Walk<'a> {
+    header: RecordHeader,
+    connection: &'a mut Connection,
+    /// Next byte to copy, and the first byte not to copy, in the process's memory.
+    next: u64,
+    end: u64,
+}
+
+/// Sends the `moved` bytes of a call that returned, in chunks, and advances the stream.
+pub(crate) fn call(
+    thread: u64,
+    call: &Call,
+    function: Function,
+    moved: u64,
+    connection: &mut Connection,
+) {
+    // SAFETY: the global lives as long as the program; it is read volatile because the agent
+    // sets it before loading, which the compiler cannot see.
+    let limit = unsafe { ptr::read_volatile(&raw const MAX_CALL_BYTES) };
+    let copied = if moved > limit { limit } else { moved };
+    let side = usize::from(function.direction()) & 1;
+    let start = connection.offset[side];
+    let mut walk = Walk {
+        header: RecordHeader {
+            kind: kind::DATA,
+            function: function as u8,
+            offset: start,
+            call_len: moved,
+            entered: call.entered,
+            ..header(thread, call.object, connection.birth, function.direction())
+        },
+        connection,
+        next: call.buffer,
+        end: call.buffer + copied,
+    };
+    walk.header.library = Cookie::from_bits(call.cookie).map_or(0, |cookie| cookie.library);
+    let chunks = copied.div_ceil(MAX_CHUNK as u64) as u32;
+    // SAFETY: `chunk` takes the walk that is given here, which outlives the call.
+    unsafe { bpf_loop(chunks, chunk as *mut c_void, (&raw mut walk).cast(), 0) };
+    let connection = walk.connection;
+    if moved > copied {
+        count(loss::LIMIT);
+        connection.loss[side] = u32::from(loss::LIMIT);
+    }
+    connection.offset[side] = start + moved;
+}
+
+/// Sends the next chunk of a call. Returns 1 to stop the loop.
+extern "C" fn chunk(_index: u32, walk: *mut Walk) -> i64 {
+    // SAFETY: `call` passes its own walk and waits for the loop to end.
+    let walk = unsafe { &mut *walk };
+    let left = walk.end - walk.next;
+    let sent = if left <= CLASS_CAPACITY[0] as u64 {
+        send::<{ CLASS_CAPACITY[0] }>(walk, left)
+    } else if left <= CLASS_CAPACITY[1] as u64 {
+        send::<{ CLASS_CAPACITY[1] }>(walk, left)
+    } else if left <= CLASS_CAPACITY[2] as u64 {
+        send::<{ CLASS_CAPACITY[2] }>(walk, left)
+    } else if left <= CLASS_CAPACITY[3] as u64 {
+        send::<{ CLASS_CAPACITY[3] }>(walk, left)
+    } else {
+        send::<MAX_CHUNK>(walk, if left < MAX_CHUNK as u64 { left } else { MAX_CHUNK as u64 })
+    };
+    let side = usize::from(walk.header.direction) & 1;
+    walk.connection.loss[side] = match sent {
+        Ok(()) => u32::from(loss::NONE),
+        Err(reason) => {
+            count(reason);
+            u32::from(reason)
+        }
+    };
+    let len = if left < MAX_CHUNK as u64 { left } else { MAX_CHUNK as u64 };
+    walk.next += len;
+    walk.header.offset += len;
+    walk.header.chunk += 1;
+    0
+}
+
+/// Sends `len` bytes in a record of one class, or says why not.
+#[inline(always)]
+fn send<const CAPACITY: usize>(walk: &Walk, len: u64) -> Result<(), u8> {
+    let side = usize::from(walk.header.direction) & 1;
+    let Some(mut record) = RECORDS.reserve::<Record<CAPACITY>>(0) else {
+        return Err(loss::RING_FULL);
+    };
+    let target = record.as_mut_ptr();
+    // SAFETY: the record is `CAPACITY` bytes long behind its header, and every caller has
+    // compared `len` with it; the helper checks the user address.
+    let copied = unsafe {
+        ptr::write(&raw mut (*target).header, walk.header);
+        (*target).header.len = len as u32;
+        (*target).header.loss = walk.connection.loss[side] as u8;
+        let payload = (&raw mut (*target).payload).cast();
+        bpf_probe_read_user(payload, len as u32, walk.next as *const c_void)
+    };
+    if copied != 0 {
+        record.discard(0);
+        return Err(loss::FAULT);
+    }
+    record.submit(0);
+    Ok(())
+}
+
+/// Says that a TLS object ended, with the final offsets of both directions.
+pub(crate) fn close(thread: u64, object: u64, connection: &Connection) {
+    let Some(mut record) = RECORDS.reserve::<Record<0>>(0) else {
+        count(loss::RING_FULL);
+        return;
+    };
+    let ended = RecordHeader {
+        kind: kind::CLOSE,
+        offset: connection.offset[0],
+        call_len: connection.offset[1],
+        ..header(thread, object, connection.birth, 0)
+    };
+    // SAFETY: the record has room for the header.
+    unsafe { ptr::write(&raw mut (*record.as_mut_ptr()).header, ended) };
+    record.submit(0);
+}
+
+fn header(thread: u64, object: u64, birth: u64, direction: u8) -> RecordHeader {
+    // SAFETY: plain helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    RecordHeader {
+        kind: 0,
+        direction,
+        function: 0,
+        loss: loss::NONE,
+        len: 0,
+        tgid: (thread >> 32) as u32,
+        tid: thread as u32,
+        object,
+        birth,
+        offset: 0,
+        call_len: 0,
+        entered: now,
+        returned: now,
+        library: 0,
+        chunk: 0,
+        comm: bpf_get_current_comm().unwrap_or_default(),
+    }
+}

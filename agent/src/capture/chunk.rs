@@ -1,0 +1,210 @@
+//! One record of the ring buffer, read field by field.
+
+use std::fmt;
+
+use bytes::Bytes;
+use tlstap_ebpf::{COMM_LEN, RecordHeader, direction, kind, loss};
+
+/// The direction of plaintext, seen from the traced process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The process sent the bytes.
+    Transmit,
+    /// The process received the bytes.
+    Receive,
+}
+
+impl Direction {
+    /// Both, in the order of [`Direction::index`].
+    pub const BOTH: [Self; 2] = [Self::Transmit, Self::Receive];
+
+    /// 0 for transmit, 1 for receive.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Transmit => 0,
+            Self::Receive => 1,
+        }
+    }
+
+    /// The other direction.
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Transmit => Self::Receive,
+            Self::Receive => Self::Transmit,
+        }
+    }
+}
+
+/// Why plaintext bytes are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GapReason {
+    /// The ring buffer was full.
+    RingFull,
+    /// The process's memory could not be read.
+    Fault,
+    /// The call carried more than the limit per call.
+    Limit,
+    /// The agent's own queue was full.
+    QueueFull,
+    /// Bytes are missing for a reason that was not recorded.
+    Unknown,
+}
+
+impl GapReason {
+    /// The reason for a code of [`tlstap_ebpf::loss`].
+    pub const fn from_code(code: u8) -> Self {
+        match code {
+            loss::RING_FULL => Self::RingFull,
+            loss::FAULT => Self::Fault,
+            loss::LIMIT => Self::Limit,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The fixed word for output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring-full",
+            Self::Fault => "fault",
+            Self::Limit => "limit",
+            Self::QueueFull => "queue-full",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Names one TLS connection of one process, for as long as the TLS object lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionKey {
+    /// The process, as the host numbers it.
+    pub pid: u32,
+    /// Address of the TLS object in the process.
+    pub object: u64,
+    /// `CLOCK_MONOTONIC` nanoseconds when the kernel half first saw the object.
+    pub birth: u64,
+}
+
+impl fmt::Display for ConnectionKey {
+    /// The value of `network.connection.id`: opaque, unique on this node since boot.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}-{:x}", self.pid, self.object, self.birth)
+    }
+}
+
+/// Who moved the bytes, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The calling thread, as the host numbers it.
+    pub tid: u32,
+    /// Name of the calling thread, NUL-padded.
+    pub thread_name: [u8; COMM_LEN],
+    /// The agent's number of the library that was called.
+    pub library: u32,
+    /// When the call was entered, `CLOCK_MONOTONIC` nanoseconds.
+    pub entered: u64,
+    /// When the call returned, `CLOCK_MONOTONIC` nanoseconds.
+    pub returned: u64,
+}
+
+impl Call {
+    /// The thread's name up to the first NUL, with invalid UTF-8 replaced.
+    pub fn thread_name(&self) -> String {
+        String::from_utf8_lossy(self.thread_name.split(|&b| b == 0).next().unwrap_or(&[]))
+            .into_owned()
+    }
+}
+
+/// What one record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// The connection it belongs to.
+    pub connection: ConnectionKey,
+    /// The call that moved the bytes, or that ended the object.
+    pub call: Call,
+    /// Data, or the end.
+    pub content: ChunkContent,
+}
+
+/// The part of a [`Chunk`] that differs by kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChunkContent {
+    /// Plaintext.
+    Data {
+        /// Direction of the bytes.
+        direction: Direction,
+        /// Position of the first byte in the stream of this direction.
+        offset: u64,
+        /// The bytes.
+        bytes: Bytes,
+        /// Why bytes just before `offset` are missing, if they are.
+        loss: GapReason,
+    },
+    /// The TLS object was freed; final offsets by [`Direction::index`].
+    Close {
+        /// Bytes that each direction's stream had, delivered or not.
+        offsets: [u64; 2],
+    },
+}
+
+const HEADER: usize = size_of::<RecordHeader>();
+
+impl Chunk {
+    /// Reads one record. `None` when it is shorter than it says or of an unknown kind.
+    pub fn read(record: &[u8]) -> Option<Self> {
+        let (header, rest) = record.split_first_chunk::<HEADER>()?;
+        let field = Fields(header);
+        let connection = ConnectionKey {
+            pid: field.u32(std::mem::offset_of!(RecordHeader, tgid))?,
+            object: field.u64(std::mem::offset_of!(RecordHeader, object))?,
+            birth: field.u64(std::mem::offset_of!(RecordHeader, birth))?,
+        };
+        let call = Call {
+            tid: field.u32(std::mem::offset_of!(RecordHeader, tid))?,
+            thread_name: field.bytes(std::mem::offset_of!(RecordHeader, comm))?,
+            library: field.u32(std::mem::offset_of!(RecordHeader, library))?,
+            entered: field.u64(std::mem::offset_of!(RecordHeader, entered))?,
+            returned: field.u64(std::mem::offset_of!(RecordHeader, returned))?,
+        };
+        let offset = field.u64(std::mem::offset_of!(RecordHeader, offset))?;
+        let content = match header[std::mem::offset_of!(RecordHeader, kind)] {
+            kind::DATA => {
+                let len = field.u32(std::mem::offset_of!(RecordHeader, len))?;
+                let bytes = rest.get(..usize::try_from(len).ok()?)?;
+                ChunkContent::Data {
+                    direction: match header[std::mem::offset_of!(RecordHeader, direction)] {
+                        direction::TRANSMIT => Direction::Transmit,
+                        direction::RECEIVE => Direction::Receive,
+                        _ => return None,
+                    },
+                    offset,
+                    bytes: Bytes::copy_from_slice(bytes),
+                    loss: GapReason::from_code(header[std::mem::offset_of!(RecordHeader, loss)]),
+                }
+            }
+            kind::CLOSE => ChunkContent::Close {
+                offsets: [offset, field.u64(std::mem::offset_of!(RecordHeader, call_len))?],
+            },
+            _ => return None,
+        };
+        Some(Self { connection, call, content })
+    }
+}
+
+/// Fields of a header at their offsets.
+struct Fields<'a>(&'a [u8; HEADER]);
+
+impl Fields<'_> {
+    fn bytes<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.0.get(at..)?.first_chunk().copied()
+    }
+
+    fn u32(&self, at: usize) -> Option<u32> {
+        self.bytes(at).map(u32::from_ne_bytes)
+    }
+
+    fn u64(&self, at: usize) -> Option<u64> {
+        self.bytes(at).map(u64::from_ne_bytes)
+    }
+}

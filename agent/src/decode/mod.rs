@@ -1,0 +1,116 @@
+//! Segments of one connection in, protocol messages out.
+//!
+//! One protocol a file. Decoders do no I/O and read no clock; malformed input never fails, it
+//! makes the connection [`Content::Opaque`].
+
+use bytes::Bytes;
+
+use crate::capture::{Call, ConnectionKey, Direction, GapReason};
+
+/// The side of the connection that the traced process is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It sends requests.
+    Client,
+    /// It answers them.
+    Server,
+}
+
+/// One decoded message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// The connection it was on.
+    pub connection: ConnectionKey,
+    /// The call that began it: its `entered` is the message's time.
+    pub call: Call,
+    /// What it is.
+    pub content: Content,
+}
+
+/// What a message is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// A piece of the plaintext as it is.
+    Data {
+        /// Direction of the bytes.
+        direction: Direction,
+        /// Position of the first byte in the stream of this direction.
+        offset: u64,
+        /// Never empty.
+        bytes: Bytes,
+    },
+    /// Plaintext that was lost.
+    Gap {
+        /// Direction of the bytes.
+        direction: Direction,
+        /// Position of the first missing byte.
+        offset: u64,
+        /// How many bytes are missing; never 0.
+        length: u64,
+        /// Why.
+        reason: GapReason,
+    },
+    /// A request with its response.
+    Http(Box<Exchange>),
+    /// A connection that ended without a known protocol: its bytes by [`Direction::index`].
+    Opaque {
+        /// Bytes of each direction.
+        bytes: [u64; 2],
+    },
+}
+
+/// An HTTP/1 request with its response.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// The side that the traced process is on.
+    pub role: Role,
+    /// From the first byte of the request to the last byte of the response, nanoseconds.
+    /// Absent when either end was not seen.
+    pub duration_ns: Option<u64>,
+    /// Absent when the agent came after it, or lost it.
+    pub request: Option<Request>,
+    /// Absent when the connection ended before it, or it was lost.
+    pub response: Option<Response>,
+}
+
+/// An HTTP/1 request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// `GET`, …
+    pub method: String,
+    /// The request target as sent (RFC 9112, section 3.2).
+    pub target: String,
+    /// Minor version: 0 or 1.
+    pub minor_version: u8,
+    /// In the order sent; names in lower case.
+    pub headers: Vec<(String, Bytes)>,
+    /// The body.
+    pub body: Body,
+}
+
+/// An HTTP/1 response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Minor version: 0 or 1.
+    pub minor_version: u8,
+    /// In the order sent; names in lower case.
+    pub headers: Vec<(String, Bytes)>,
+    /// The body.
+    pub body: Body,
+}
+
+/// A message body with its transfer coding removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    /// Bytes transferred, without chunk framing, before content decoding (OpenTelemetry's
+    /// `http.response.body.size`).
+    pub size: u64,
+    /// The first bytes, up to the decoder's limit, content coding removed where it is known.
+    /// Empty when bodies are not kept.
+    pub bytes: Bytes,
+    /// Whether `bytes` lacks some of the body: over the limit, lost, or cut off.
+    pub truncated: bool,
+}

@@ -1,0 +1,1 @@
+//! Records in, lines out: the only code that writes to standard output.

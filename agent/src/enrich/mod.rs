@@ -1,0 +1,53 @@
+//! Messages and ids in, records with names out.
+
+use crate::decode::Message;
+
+/// A message with all that is known about its process. What `emit` writes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The message.
+    pub message: Message,
+    /// `CLOCK_REALTIME` nanoseconds since the epoch when the message began.
+    pub timestamp_ns: i64,
+    /// The process.
+    pub process: Process,
+    /// Its container; absent on the host.
+    pub container: Option<Container>,
+    /// The TLS library.
+    pub tls: Option<Library>,
+}
+
+/// What is known about a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// As the host numbers it.
+    pub pid: u32,
+    /// Name of its first thread.
+    pub command: Option<String>,
+    /// Path of its executable, inside its container.
+    pub executable: Option<String>,
+}
+
+/// What is known about a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// 64 hexadecimal digits, where a runtime made it.
+    pub id: Option<String>,
+    /// Without a leading slash.
+    pub name: Option<String>,
+    /// `docker`, `podman`, `containerd`, …
+    pub runtime: Option<String>,
+    /// As the runtime names it.
+    pub image: Option<String>,
+}
+
+/// The TLS library that a call went through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    /// `openssl`, …
+    pub name: &'static str,
+    /// `3.0.19`; absent when it is not known.
+    pub version: Option<String>,
+    /// Path of its file inside the container.
+    pub path: String,
+}
