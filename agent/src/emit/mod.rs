@@ -1,1 +1,69 @@
 //! Records in, lines out: the only code that writes to standard output.
+
+mod escape;
+mod json;
+mod text;
+mod units;
+mod url;
+
+use std::io::{self, BufWriter, Write};
+
+use self::text::Text;
+use crate::enrich::Record;
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people, a line for each.
+    Text,
+    /// For programs, a JSON object a line.
+    Json,
+    /// Not at all, to measure what is before.
+    None,
+}
+
+/// Writes records; buffered.
+#[derive(Debug)]
+pub struct Writer<W: Write> {
+    out: BufWriter<W>,
+    shape: Shape,
+}
+
+#[derive(Debug)]
+enum Shape {
+    Text(Text),
+    Json { bodies: bool },
+    None,
+}
+
+impl<W: Write> Writer<W> {
+    /// A writer in a format. `color` is for text; `bodies` shows what messages carry.
+    pub fn new(out: W, format: Format, color: bool, bodies: bool) -> Self {
+        let shape = match format {
+            Format::Text => Shape::Text(Text::new(color, bodies)),
+            Format::Json => Shape::Json { bodies },
+            Format::None => Shape::None,
+        };
+        Self {
+            out: BufWriter::with_capacity(64 << 10, out),
+            shape,
+        }
+    }
+
+    /// Writes one record.
+    pub fn write(&mut self, record: &Record) -> io::Result<()> {
+        match &self.shape {
+            Shape::Text(text) => text.write(record, &mut self.out),
+            Shape::Json { bodies } => json::write(record, *bodies, &mut self.out),
+            Shape::None => Ok(()),
+        }
+    }
+
+    /// Hands on what is buffered.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod sample;
