@@ -64,11 +64,7 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
         stack,
         object: ctx.arg(0)?,
         buffer: ctx.arg(1)?,
-        length: if function.length_by_pointer() {
-            ctx.arg(3)?
-        } else {
-            0
-        },
+        length: if function.length_by_pointer() { ctx.arg(3)? } else { 0 },
         // SAFETY: plain helper without arguments.
         entered: unsafe { bpf_ktime_get_ns() },
         cookie: bits,

@@ -38,40 +38,26 @@ static USERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(16_384, 0);
 
 /// The connection of the TLS object, made now if it is new.
 pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
-    let key = Key {
-        object,
-        tgid,
-        pad: 0,
-    };
+    let key = Key { object, tgid, pad: 0 };
     if let Some(known) = CONNECTIONS.get_ptr_mut(&key) {
         // SAFETY: a map value stays valid while the program runs.
         return Some(unsafe { &mut *known });
     }
     // SAFETY: plain helper without arguments.
     let birth = unsafe { bpf_ktime_get_ns() };
-    let new = Connection {
-        birth,
-        offset: [0; 2],
-        loss: [0; 2],
-    };
+    let new = Connection { birth, offset: [0; 2], loss: [0; 2] };
     if CONNECTIONS.insert(&key, &new, 0).is_err() {
         emit::count(loss::CONNECTIONS_FULL);
         return None;
     }
     let _ = USERS.insert(&tgid, &1, 0);
     // SAFETY: as above.
-    CONNECTIONS
-        .get_ptr_mut(&key)
-        .map(|known| unsafe { &mut *known })
+    CONNECTIONS.get_ptr_mut(&key).map(|known| unsafe { &mut *known })
 }
 
 /// Ends the connection of the TLS object, if there is one, and says so.
 pub(crate) fn close(thread: u64, object: u64) {
-    let key = Key {
-        object,
-        tgid: (thread >> 32) as u32,
-        pad: 0,
-    };
+    let key = Key { object, tgid: (thread >> 32) as u32, pad: 0 };
     // SAFETY: the entry is copied before it is removed.
     if let Some(connection) = unsafe { CONNECTIONS.get(&key) }.copied() {
         let _ = CONNECTIONS.remove(&key);

@@ -101,14 +101,7 @@ extern "C" fn chunk(_index: u32, walk: *mut Walk) -> i64 {
     } else if left <= CLASS_CAPACITY[3] as u64 {
         send::<{ CLASS_CAPACITY[3] }>(walk, left)
     } else {
-        send::<MAX_CHUNK>(
-            walk,
-            if left < MAX_CHUNK as u64 {
-                left
-            } else {
-                MAX_CHUNK as u64
-            },
-        )
+        send::<MAX_CHUNK>(walk, if left < MAX_CHUNK as u64 { left } else { MAX_CHUNK as u64 })
     };
     let side = usize::from(walk.header.direction) & 1;
     walk.connection.loss[side] = match sent {
@@ -118,11 +111,7 @@ extern "C" fn chunk(_index: u32, walk: *mut Walk) -> i64 {
             u32::from(reason)
         }
     };
-    let len = if left < MAX_CHUNK as u64 {
-        left
-    } else {
-        MAX_CHUNK as u64
-    };
+    let len = if left < MAX_CHUNK as u64 { left } else { MAX_CHUNK as u64 };
     walk.next += len;
     walk.header.offset += len;
     walk.header.chunk += 1;
@@ -166,10 +155,7 @@ pub(crate) fn close(thread: u64, object: u64, connection: &Connection) {
 
 /// Says that a process ended.
 pub(crate) fn exit(thread: u64) {
-    notice(RecordHeader {
-        kind: kind::EXIT,
-        ..header(thread, 0, 0, 0)
-    });
+    notice(RecordHeader { kind: kind::EXIT, ..header(thread, 0, 0, 0) });
 }
 
 fn notice(header: RecordHeader) {

@@ -153,16 +153,10 @@ impl Cookie {
     }
 
     /// The inverse of [`Cookie::to_bits`].
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "takes the fields out of their bits"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "takes the fields out of their bits")]
     pub const fn from_bits(bits: u64) -> Option<Self> {
         match Function::from_code(bits as u8) {
-            Some(function) => Some(Self {
-                library: (bits >> 8) as u32,
-                function,
-            }),
+            Some(function) => Some(Self { library: (bits >> 8) as u32, function }),
             None => None,
         }
     }

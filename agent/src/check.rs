@@ -10,7 +10,9 @@ use anyhow::{Result, bail};
 use crate::{
     attach::{KernelHalf, Options},
     discover::Watcher,
-    emit, privilege,
+    emit,
+    pipeline::report,
+    privilege,
 };
 
 /// How much a finding matters.
@@ -41,12 +43,7 @@ pub async fn check(proc: &Path) -> Result<()> {
         runtimes(),
     ];
     let mut text = String::new();
-    for Line {
-        verdict,
-        what,
-        detail,
-    } in &lines
-    {
+    for Line { verdict, what, detail } in &lines {
         let word = match verdict {
             Verdict::Works => "ok",
             Verdict::Degrades => "degraded",
@@ -64,33 +61,19 @@ pub async fn check(proc: &Path) -> Result<()> {
 fn kernel() -> Line {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy().into_owned();
-    Line {
-        verdict: Verdict::Works,
-        what: "kernel",
-        detail: release,
-    }
+    Line { verdict: Verdict::Works, what: "kernel", detail: release }
 }
 
 fn privileges() -> Line {
     let missing = privilege::missing();
     let what = "capabilities";
     if missing.is_empty() {
-        return Line {
-            verdict: Verdict::Works,
-            what,
-            detail: "all there".to_owned(),
-        };
+        return Line { verdict: Verdict::Works, what, detail: "all there".to_owned() };
     }
-    let names: Vec<_> = missing
-        .iter()
-        .map(|cap| format!("{} (for {})", cap.name, cap.purpose))
-        .collect();
+    let names: Vec<_> =
+        missing.iter().map(|cap| format!("{} (for {})", cap.name, cap.purpose)).collect();
     let detail = format!("missing {}; run as root or grant them", names.join(", "));
-    Line {
-        verdict: Verdict::Fails,
-        what,
-        detail,
-    }
+    Line { verdict: Verdict::Fails, what, detail }
 }
 
 fn lockdown() -> Line {
@@ -101,16 +84,8 @@ fn lockdown() -> Line {
             what,
             detail: "confidentiality: BPF may not read memory; boot with lockdown=integrity".into(),
         },
-        Some(mode) => Line {
-            verdict: Verdict::Works,
-            what,
-            detail: mode,
-        },
-        None => Line {
-            verdict: Verdict::Works,
-            what,
-            detail: "not visible".into(),
-        },
+        Some(mode) => Line { verdict: Verdict::Works, what, detail: mode },
+        None => Line { verdict: Verdict::Works, what, detail: "not visible".into() },
     }
 }
 
@@ -118,39 +93,19 @@ fn btf() -> Line {
     let what = "BTF";
     let path = "/sys/kernel/btf/vmlinux";
     if Path::new(path).exists() {
-        return Line {
-            verdict: Verdict::Works,
-            what,
-            detail: path.into(),
-        };
+        return Line { verdict: Verdict::Works, what, detail: path.into() };
     }
     let detail = format!("{path} is missing; tracing works without it");
-    Line {
-        verdict: Verdict::Degrades,
-        what,
-        detail,
-    }
+    Line { verdict: Verdict::Degrades, what, detail }
 }
 
 fn programs() -> Line {
     let what = "BPF programs";
-    let options = Options {
-        ring_bytes: 64 << 10,
-        max_call_bytes: 4096,
-        filtered: false,
-        logging: false,
-    };
+    let options =
+        Options { ring_bytes: 64 << 10, max_call_bytes: 4096, filtered: false, logging: false };
     match KernelHalf::load(&options) {
-        Ok(_) => Line {
-            verdict: Verdict::Works,
-            what,
-            detail: "load and attach".into(),
-        },
-        Err(error) => Line {
-            verdict: Verdict::Fails,
-            what,
-            detail: emit::one_line(&error),
-        },
+        Ok(_) => Line { verdict: Verdict::Works, what, detail: "load and attach".into() },
+        Err(error) => Line { verdict: Verdict::Fails, what, detail: report(&error) },
     }
 }
 
@@ -159,22 +114,11 @@ fn side_band() -> Line {
     match Watcher::start() {
         Ok(watcher) => {
             let detail = format!("perf side-band records on {} cpus", watcher.cpus());
-            Line {
-                verdict: Verdict::Works,
-                what,
-                detail,
-            }
+            Line { verdict: Verdict::Works, what, detail }
         }
         Err(error) => {
-            let detail = format!(
-                "{}; /proc is read each second instead",
-                emit::one_line(&error)
-            );
-            Line {
-                verdict: Verdict::Degrades,
-                what,
-                detail,
-            }
+            let detail = format!("{}; /proc is read each second instead", report(&error));
+            Line { verdict: Verdict::Degrades, what, detail }
         }
     }
 }
@@ -182,18 +126,10 @@ fn side_band() -> Line {
 fn host_root(proc: &Path) -> Line {
     let what = "overlay layers";
     match std::fs::metadata(proc.join("1/root")) {
-        Ok(_) => Line {
-            verdict: Verdict::Works,
-            what,
-            detail: "seen through /proc/1/root".into(),
-        },
+        Ok(_) => Line { verdict: Verdict::Works, what, detail: "seen through /proc/1/root".into() },
         Err(error) => {
             let detail = format!("/proc/1/root: {error}; the agent's own root is used instead");
-            Line {
-                verdict: Verdict::Degrades,
-                what,
-                detail,
-            }
+            Line { verdict: Verdict::Degrades, what, detail }
         }
     }
 }
@@ -207,15 +143,7 @@ fn runtimes() -> Line {
         .collect();
     if sockets.is_empty() {
         let detail = "no socket found; containers are shown by id".into();
-        return Line {
-            verdict: Verdict::Degrades,
-            what,
-            detail,
-        };
+        return Line { verdict: Verdict::Degrades, what, detail };
     }
-    Line {
-        verdict: Verdict::Works,
-        what,
-        detail: sockets.join(", "),
-    }
+    Line { verdict: Verdict::Works, what, detail: sockets.join(", ") }
 }

@@ -137,9 +137,7 @@ impl TraceArgs {
 
 /// A number with a unit; seconds without one.
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let seconds = match unit {
         "ms" => 0.001,
@@ -182,9 +180,7 @@ mod tests {
         assert!(cli.command.is_none());
         assert_eq!(cli.trace.pid, [1]);
         let cli = Cli::try_parse_from(["tlstap", "trace", "--container", "/web"]).unwrap();
-        let Some(Command::Trace(args)) = cli.command else {
-            panic!("no trace")
-        };
+        let Some(Command::Trace(args)) = cli.command else { panic!("no trace") };
         assert_eq!(args.filters().containers, ["web"]);
         assert!(Cli::try_parse_from(["tlstap", "--count", "0"]).is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal as _, Write},
+    io::{self, Write},
     path::Path,
     process::ExitCode,
 };
@@ -43,11 +43,7 @@ pub fn run(cli: Cli) -> ExitCode {
             1
         }
     };
-    if tracing {
-        pipeline::leave(status)
-    } else {
-        ExitCode::from(status)
-    }
+    if tracing { pipeline::leave(status) } else { ExitCode::from(status) }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -66,16 +62,12 @@ fn log(Verbosity { verbose }: Verbosity) {
         2 => "tlstap=debug",
         _ => "trace",
     };
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let format = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(colour)
+        .with_ansi(emit::colour(&io::stderr()))
         .with_target(verbose > 1);
     // Fails only if a log was set up before.
-    let _ = tracing_subscriber::registry()
-        .with(EnvFilter::new(level))
-        .with(format)
-        .try_init();
+    let _ = tracing_subscriber::registry().with(EnvFilter::new(level)).with(format).try_init();
 }
 
 async fn dispatch(command: Command) -> Result<()> {
@@ -99,10 +91,7 @@ async fn trace(args: TraceArgs) -> Result<()> {
         proc: PROC.into(),
         filters: args.filters(),
         raw: args.raw,
-        decode: decode::Options {
-            keep_bodies: args.body,
-            body_limit: BODY_LIMIT,
-        },
+        decode: decode::Options { keep_bodies: args.body, body_limit: BODY_LIMIT },
         duration: args.duration,
         count: args.count,
         ring_bytes: (args.ring_size * 1024).next_power_of_two(),
@@ -121,12 +110,10 @@ fn note(text: &str) {
 }
 
 async fn list(args: ListArgs) -> Result<()> {
-    let findings = pipeline::list(Path::new(PROC))
-        .await
-        .context("failed to list processes")?;
+    let findings = pipeline::list(Path::new(PROC)).await.context("failed to list processes")?;
     let written = match args.output {
-        ListOutput::Table => emit::inventory::table(&findings, &mut io::stdout().lock()),
-        ListOutput::Json => emit::inventory::json(&findings, &mut io::stdout().lock()),
+        ListOutput::Table => emit::table(&findings, &mut io::stdout().lock()),
+        ListOutput::Json => emit::findings(&findings, &mut io::stdout().lock()),
     };
     emit::ignore_closed(written).context("failed to write the list")
 }

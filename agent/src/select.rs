@@ -65,10 +65,7 @@ impl Filters {
 fn is(container: &Container, wanted: &str) -> bool {
     container.name.as_deref() == Some(wanted)
         || (wanted.len() >= SHORTEST_ID
-            && container
-                .id
-                .as_deref()
-                .is_some_and(|id| id.starts_with(wanted)))
+            && container.id.as_deref().is_some_and(|id| id.starts_with(wanted)))
 }
 
 #[cfg(test)]
@@ -76,21 +73,13 @@ mod tests {
     use super::*;
 
     fn check(filters: &Filters, thread: &str, expect: bool) {
-        let process = Process {
-            pid: 41,
-            command: Some("curl".into()),
-            executable: None,
-        };
+        let process = Process { pid: 41, command: Some("curl".into()), executable: None };
         let container = Container {
             id: Some("0123456789ab".into()),
             name: Some("web".into()),
             ..Container::default()
         };
-        assert_eq!(
-            filters.select(&process, Some(&container), Some(thread)),
-            expect,
-            "{filters:?}"
-        );
+        assert_eq!(filters.select(&process, Some(&container), Some(thread)), expect, "{filters:?}");
         assert!(Filters::default().select(&process, None, None));
     }
 

@@ -48,10 +48,7 @@ pub enum LoadError {
     },
     /// The kernel refused a program or a map.
     #[error("the kernel refused {0}")]
-    Refused(
-        &'static str,
-        #[source] Box<dyn std::error::Error + Send + Sync>,
-    ),
+    Refused(&'static str, #[source] Box<dyn std::error::Error + Send + Sync>),
     /// The object lacks something that this agent expects of it.
     #[error("the BPF object has no {0}")]
     Missing(&'static str),
@@ -84,11 +81,7 @@ pub struct Attachment {
 impl KernelHalf {
     /// Loads the programs and attaches those that no library is needed for.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
-        let level = if options.logging {
-            aya_log::Level::Trace as u8
-        } else {
-            0
-        };
+        let level = if options.logging { aya_log::Level::Trace as u8 } else { 0 };
         let mut ebpf = EbpfLoader::new()
             // The kernel half has no CO-RE relocations, so a kernel without BTF will do.
             .btf(Btf::from_sys_fs().ok().as_ref())
@@ -102,30 +95,19 @@ impl KernelHalf {
             log(&mut ebpf);
         }
         let records = take(&mut ebpf, name::RECORDS)?;
-        let verdicts = Verdicts::new(
-            take(&mut ebpf, name::VERDICTS)?,
-            take(&mut ebpf, name::THREADS)?,
-        );
+        let verdicts =
+            Verdicts::new(take(&mut ebpf, name::VERDICTS)?, take(&mut ebpf, name::THREADS)?);
         let losses = take(&mut ebpf, name::LOSSES)?;
         let mut programs = Programs { ebpf };
         for probe in [name::ENTRY, name::RETURN, name::FREE] {
-            programs
-                .uprobe(probe)?
-                .load()
-                .map_err(|error| refused(probe, error))?;
+            programs.uprobe(probe)?.load().map_err(|error| refused(probe, error))?;
         }
-        for tracepoint in [
-            (name::TASK_EXIT, "sched_process_exit"),
-            (name::TASK_EXEC, "sched_process_exec"),
-        ] {
+        for tracepoint in
+            [(name::TASK_EXIT, "sched_process_exit"), (name::TASK_EXEC, "sched_process_exec")]
+        {
             programs.watch_tasks(tracepoint)?;
         }
-        Ok(Self {
-            programs,
-            records,
-            verdicts,
-            losses,
-        })
+        Ok(Self { programs, records, verdicts, losses })
     }
 }
 
@@ -148,13 +130,7 @@ impl Programs {
             for site in sites {
                 let point = UProbeAttachPoint {
                     location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
-                    cookie: Some(
-                        Cookie {
-                            library,
-                            function: probe.function,
-                        }
-                        .to_bits(),
-                    ),
+                    cookie: Some(Cookie { library, function: probe.function }.to_bits()),
                 };
                 let Ok(program) = self.uprobe(site) else {
                     continue;
@@ -167,23 +143,15 @@ impl Programs {
     }
 
     fn uprobe(&mut self, name: &'static str) -> Result<&mut UProbe, LoadError> {
-        let program = self
-            .ebpf
-            .program_mut(name)
-            .ok_or(LoadError::Missing(name))?;
+        let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         program.try_into().map_err(|error| refused(name, error))
     }
 
     fn watch_tasks(&mut self, (name, tracepoint): (&'static str, &str)) -> Result<(), LoadError> {
-        let program = self
-            .ebpf
-            .program_mut(name)
-            .ok_or(LoadError::Missing(name))?;
+        let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         let program: &mut RawTracePoint = program.try_into().map_err(|e| refused(name, e))?;
         program.load().map_err(|error| refused(name, error))?;
-        program
-            .attach(tracepoint)
-            .map_err(|error| refused(name, error))?;
+        program.attach(tracepoint).map_err(|error| refused(name, error))?;
         Ok(())
     }
 }
@@ -198,14 +166,12 @@ where
 
 /// Passes the kernel half's log on to the agent's, for as long as the agent runs.
 fn log(ebpf: &mut Ebpf) {
-    let reader = EbpfLogger::init(ebpf)
-        .map_err(io::Error::other)
-        .and_then(|logger| {
-            let fd = std::os::fd::AsFd::as_fd(&logger).try_clone_to_owned()?;
-            // SAFETY: an owned descriptor is the same one for as long as it lives.
-            let ready = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
-            Ok((logger, ready))
-        });
+    let reader = EbpfLogger::init(ebpf).map_err(io::Error::other).and_then(|logger| {
+        let fd = std::os::fd::AsFd::as_fd(&logger).try_clone_to_owned()?;
+        // SAFETY: an owned descriptor is the same one for as long as it lives.
+        let ready = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
+        Ok((logger, ready))
+    });
     match reader {
         Ok((mut logger, ready)) => {
             tokio::spawn(async move {
@@ -226,13 +192,9 @@ where
 {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(link) = cause {
-        let errno = link
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::raw_os_error);
+        let errno = link.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
         if matches!(errno, Some(libc::EPERM | libc::EACCES)) {
-            return LoadError::Permission {
-                missing: privilege::explain_refusal(),
-            };
+            return LoadError::Permission { missing: privilege::explain_refusal() };
         }
         cause = link.source();
     }

@@ -47,10 +47,7 @@ impl Default for Registry {
     fn default() -> Self {
         let (detach, dropped) = mpsc::channel::<Attachment>();
         thread::spawn(move || dropped.into_iter().for_each(drop));
-        Self {
-            files: HashMap::new(),
-            detach,
-        }
+        Self { files: HashMap::new(), detach }
     }
 }
 
@@ -66,15 +63,7 @@ impl Registry {
     /// Adds a file with its first user.
     pub fn insert(&mut self, key: FileKey, library: u32, attachment: Attachment, user: User) {
         let users = HashSet::from([user]);
-        self.files.insert(
-            key,
-            Usage {
-                library,
-                attachment,
-                users,
-                unused_since: None,
-            },
-        );
+        self.files.insert(key, Usage { library, attachment, users, unused_since: None });
     }
 
     /// A process was forked: it uses what its parent uses.
@@ -114,9 +103,7 @@ impl Registry {
             .files
             .iter()
             .filter(|(_, usage)| {
-                usage
-                    .unused_since
-                    .is_some_and(|since| now.duration_since(since) >= LINGER)
+                usage.unused_since.is_some_and(|since| now.duration_since(since) >= LINGER)
             })
             .map(|(key, _)| *key)
             .collect();

@@ -207,11 +207,7 @@ impl Chunk {
             kind::EXIT => ChunkContent::Exit,
             _ => return None,
         };
-        Some(Self {
-            connection,
-            call,
-            content,
-        })
+        Some(Self { connection, call, content })
     }
 }
 
@@ -255,14 +251,7 @@ mod tests {
         // The size class leaves bytes behind the payload.
         bytes.extend_from_slice(&[0xff; 59]);
         let chunk = Chunk::read(&bytes).unwrap();
-        assert_eq!(
-            chunk.connection,
-            ConnectionKey {
-                pid: 41,
-                object: 0,
-                birth: 0
-            }
-        );
+        assert_eq!(chunk.connection, ConnectionKey { pid: 41, object: 0, birth: 0 });
         assert_eq!(chunk.call.thread_name(), "curl");
         let expect = ChunkContent::Data {
             direction: Direction::Receive,

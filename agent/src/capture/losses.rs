@@ -26,10 +26,7 @@ impl Losses {
         for (index, count) in (0..).zip(&mut counts) {
             *count = counters.get(&index, 0)?.iter().sum();
         }
-        Ok(Self {
-            counts,
-            queue_full: 0,
-        })
+        Ok(Self { counts, queue_full: 0 })
     }
 
     /// Whether nothing was lost.
@@ -47,12 +44,7 @@ impl Losses {
         ];
         WORDS
             .into_iter()
-            .map(|(code, word)| {
-                (
-                    word,
-                    self.counts.get(usize::from(code)).copied().unwrap_or(0),
-                )
-            })
+            .map(|(code, word)| (word, self.counts.get(usize::from(code)).copied().unwrap_or(0)))
             .chain([("queue-full", self.queue_full)])
             .filter(|(_, count)| *count > 0)
     }
@@ -64,10 +56,7 @@ impl fmt::Display for Losses {
         if self.is_empty() {
             return f.write_str("nothing lost");
         }
-        let words: Vec<_> = self
-            .reasons()
-            .map(|(word, count)| format!("{count} {word}"))
-            .collect();
+        let words: Vec<_> = self.reasons().map(|(word, count)| format!("{count} {word}")).collect();
         write!(f, "lost {}", words.join(", "))
     }
 }

@@ -30,12 +30,7 @@ impl Reader {
         let fd = ring.as_fd().try_clone_to_owned()?;
         // SAFETY: an owned descriptor is the same one for as long as it lives.
         let ready = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
-        Ok(Self {
-            ring,
-            ready,
-            chunks,
-            dropped: 0,
-        })
+        Ok(Self { ring, ready, chunks, dropped: 0 })
     }
 
     /// Passes on what the ring holds, each time that it holds something; ends with an error only.

@@ -18,12 +18,7 @@ pub(super) struct Gathering {
 impl Gathering {
     pub(super) fn new(options: &Options) -> Self {
         let limit = options.keep_bodies.then_some(options.body_limit);
-        Self {
-            size: 0,
-            kept: Vec::new(),
-            limit,
-            truncated: false,
-        }
+        Self { size: 0, kept: Vec::new(), limit, truncated: false }
     }
 
     /// The next bytes of the body.
@@ -36,8 +31,7 @@ impl Gathering {
         }
         let room = limit.saturating_sub(self.kept.len());
         self.truncated = bytes.len() > room;
-        self.kept
-            .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        self.kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
     /// The next `length` bytes of the body were lost.
@@ -64,20 +58,12 @@ impl Gathering {
     /// The body, with the codings removed that were applied in the order given.
     pub(super) fn finish(self, codings: &[String]) -> Body {
         let raw = Bytes::from(self.kept);
-        let plain = Body {
-            size: self.size,
-            bytes: raw.clone(),
-            truncated: self.truncated,
-        };
+        let plain = Body { size: self.size, bytes: raw.clone(), truncated: self.truncated };
         let Some(limit) = self.limit else {
             return plain;
         };
         match coding::remove(codings, raw, limit) {
-            Some((bytes, whole)) => Body {
-                bytes,
-                truncated: self.truncated || !whole,
-                ..plain
-            },
+            Some((bytes, whole)) => Body { bytes, truncated: self.truncated || !whole, ..plain },
             None => plain,
         }
     }
@@ -88,10 +74,8 @@ mod tests {
     use super::*;
 
     fn gathered(limit: Option<usize>, steps: &[Result<&str, u64>]) -> Body {
-        let options = Options {
-            keep_bodies: limit.is_some(),
-            body_limit: limit.unwrap_or_default(),
-        };
+        let options =
+            Options { keep_bodies: limit.is_some(), body_limit: limit.unwrap_or_default() };
         let mut body = Gathering::new(&options);
         for step in steps {
             match step {
@@ -105,15 +89,7 @@ mod tests {
     fn check(limit: Option<usize>, steps: &[Result<&str, u64>], expect: (u64, &str, bool)) {
         let (size, bytes, truncated) = expect;
         let bytes = Bytes::copy_from_slice(bytes.as_bytes());
-        assert_eq!(
-            gathered(limit, steps),
-            Body {
-                size,
-                bytes,
-                truncated
-            },
-            "{steps:?}"
-        );
+        assert_eq!(gathered(limit, steps), Body { size, bytes, truncated }, "{steps:?}");
     }
 
     #[test]

@@ -20,12 +20,10 @@ pub(super) fn remove(codings: &[String], raw: Bytes, limit: usize) -> Option<(By
     if raw.is_empty() || applied().count() > MAX_CODINGS {
         return None;
     }
-    applied()
-        .rev()
-        .try_fold((raw, true), |(bytes, whole), coding| {
-            let decoded = decode(coding, &bytes, limit)?;
-            Some((Bytes::from(decoded.bytes), whole && decoded.whole))
-        })
+    applied().rev().try_fold((raw, true), |(bytes, whole), coding| {
+        let decoded = decode(coding, &bytes, limit)?;
+        Some((Bytes::from(decoded.bytes), whole && decoded.whole))
+    })
 }
 
 struct Decoded {
@@ -118,47 +116,26 @@ mod tests {
     fn removes_every_coding() {
         for coding in ["gzip", "x-gzip", "deflate", "br", "zstd"] {
             let raw = encode(coding, TEXT);
-            assert_eq!(
-                removed(&[coding], &raw, 1000),
-                Some((TEXT.to_vec(), true)),
-                "{coding}"
-            );
+            assert_eq!(removed(&[coding], &raw, 1000), Some((TEXT.to_vec(), true)), "{coding}");
         }
         let raw = encode("raw-deflate", TEXT);
-        assert_eq!(
-            removed(&["deflate"], &raw, 1000),
-            Some((TEXT.to_vec(), true))
-        );
-        assert_eq!(
-            removed(&["identity"], TEXT, 1000),
-            Some((TEXT.to_vec(), true))
-        );
+        assert_eq!(removed(&["deflate"], &raw, 1000), Some((TEXT.to_vec(), true)));
+        assert_eq!(removed(&["identity"], TEXT, 1000), Some((TEXT.to_vec(), true)));
     }
 
     #[test]
     fn joins_the_members_of_a_gzip_file() {
         let raw = [encode("gzip", b"one "), encode("gzip", b"two")].concat();
-        assert_eq!(
-            removed(&["gzip"], &raw, 1000),
-            Some((b"one two".to_vec(), true))
-        );
+        assert_eq!(removed(&["gzip"], &raw, 1000), Some((b"one two".to_vec(), true)));
     }
 
     #[test]
     fn removes_the_last_applied_first() {
         let raw = encode("br", &encode("gzip", TEXT));
-        assert_eq!(
-            removed(&["gzip", "br"], &raw, 1000),
-            Some((TEXT.to_vec(), true))
-        );
+        assert_eq!(removed(&["gzip", "br"], &raw, 1000), Some((TEXT.to_vec(), true)));
         assert_eq!(removed(&["br", "gzip"], &raw, 1000), None);
         assert_eq!(removed(&["gzip", "compress", "br"], &raw, 1000), None);
-        assert_eq!(
-            removed(&["identity", "gzip", "identity", "br"], &raw, 1000)
-                .unwrap()
-                .0,
-            TEXT
-        );
+        assert_eq!(removed(&["identity", "gzip", "identity", "br"], &raw, 1000).unwrap().0, TEXT);
     }
 
     #[test]
@@ -194,11 +171,7 @@ mod tests {
     #[test]
     fn leaves_what_is_not_in_the_coding() {
         for coding in ["gzip", "deflate", "br", "zstd", "compress", ""] {
-            assert_eq!(
-                removed(&[coding], b"\xffnot coded at all", 1000),
-                None,
-                "{coding}"
-            );
+            assert_eq!(removed(&[coding], b"\xffnot coded at all", 1000), None, "{coding}");
         }
         let mut raw = encode("gzip", TEXT);
         let middle = raw.len() / 2;

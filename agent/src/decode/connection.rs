@@ -34,23 +34,16 @@ enum State {
 impl Connection {
     /// A connection of which nothing was seen yet.
     pub fn new(options: &Options) -> Self {
-        Self {
-            options: *options,
-            state: State::new(),
-        }
+        Self { options: *options, state: State::new() }
     }
 
     /// Takes the next segment and appends what it completes to `out`.
     pub fn push(&mut self, segment: &Segment, out: &mut Vec<Message>) {
         match &segment.content {
-            SegmentContent::Data {
-                direction, bytes, ..
-            } => {
+            SegmentContent::Data { direction, bytes, .. } => {
                 self.data(segment, *direction, bytes, out);
             }
-            SegmentContent::Gap {
-                direction, length, ..
-            } => {
+            SegmentContent::Gap { direction, length, .. } => {
                 out.extend(raw::message(segment));
                 self.gap(segment, *direction, *length, out);
             }
@@ -115,10 +108,7 @@ impl Connection {
 
 impl State {
     fn new() -> Self {
-        Self::Detecting {
-            detector: Detector::default(),
-            seen: Opaque::default(),
-        }
+        Self::Detecting { detector: Detector::default(), seen: Opaque::default() }
     }
 }
 
@@ -141,11 +131,7 @@ impl Opaque {
 
     fn message(self) -> Option<Message> {
         let (connection, call) = self.began.filter(|_| self.bytes != [0, 0])?;
-        Some(Message {
-            connection,
-            call,
-            content: Content::Opaque { bytes: self.bytes },
-        })
+        Some(Message { connection, call, content: Content::Opaque { bytes: self.bytes } })
     }
 }
 

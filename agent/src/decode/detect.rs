@@ -64,18 +64,10 @@ impl Detector {
             Found::Http1(role) => {
                 self.held.push(segment.clone());
                 let held = std::mem::take(&mut self.held);
-                return Detection::Http1 {
-                    role,
-                    held,
-                    gap: self.gap,
-                };
+                return Detection::Http1 { role, held, gap: self.gap };
             }
         }
-        if self.bytes > DETECT_LIMIT {
-            Detection::Opaque
-        } else {
-            Detection::Unknown
-        }
+        if self.bytes > DETECT_LIMIT { Detection::Opaque } else { Detection::Unknown }
     }
 
     pub(super) fn gap(&mut self, at: Direction) {

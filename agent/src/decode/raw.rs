@@ -6,21 +6,10 @@ use crate::reassemble::{Segment, SegmentContent};
 /// The segment as a message; `None` for the end of a connection.
 pub fn message(segment: &Segment) -> Option<Message> {
     let content = match &segment.content {
-        SegmentContent::Data {
-            direction,
-            offset,
-            bytes,
-        } => Content::Data {
-            direction: *direction,
-            offset: *offset,
-            bytes: bytes.clone(),
-        },
-        SegmentContent::Gap {
-            direction,
-            offset,
-            length,
-            reason,
-        } => Content::Gap {
+        SegmentContent::Data { direction, offset, bytes } => {
+            Content::Data { direction: *direction, offset: *offset, bytes: bytes.clone() }
+        }
+        SegmentContent::Gap { direction, offset, length, reason } => Content::Gap {
             direction: *direction,
             offset: *offset,
             length: *length,
@@ -28,11 +17,7 @@ pub fn message(segment: &Segment) -> Option<Message> {
         },
         SegmentContent::End => return None,
     };
-    Some(Message {
-        connection: segment.connection,
-        call: segment.call,
-        content,
-    })
+    Some(Message { connection: segment.connection, call: segment.call, content })
 }
 
 #[cfg(test)]
@@ -43,31 +28,10 @@ mod tests {
     use crate::capture::{Call, ConnectionKey, Direction, GapReason};
 
     fn check(content: SegmentContent, expect: Option<Content>) {
-        let connection = ConnectionKey {
-            pid: 1,
-            object: 2,
-            birth: 3,
-        };
-        let call = Call {
-            tid: 1,
-            thread_name: [0; 16],
-            library: 0,
-            entered: 4,
-            returned: 5,
-        };
-        let expect = expect.map(|content| Message {
-            connection,
-            call,
-            content,
-        });
-        assert_eq!(
-            message(&Segment {
-                connection,
-                call,
-                content
-            }),
-            expect
-        );
+        let connection = ConnectionKey { pid: 1, object: 2, birth: 3 };
+        let call = Call { tid: 1, thread_name: [0; 16], library: 0, entered: 4, returned: 5 };
+        let expect = expect.map(|content| Message { connection, call, content });
+        assert_eq!(message(&Segment { connection, call, content }), expect);
     }
 
     #[test]
@@ -75,31 +39,13 @@ mod tests {
         let direction = Direction::Receive;
         let bytes = Bytes::from_static(b"ab");
         check(
-            SegmentContent::Data {
-                direction,
-                offset: 7,
-                bytes: bytes.clone(),
-            },
-            Some(Content::Data {
-                direction,
-                offset: 7,
-                bytes,
-            }),
+            SegmentContent::Data { direction, offset: 7, bytes: bytes.clone() },
+            Some(Content::Data { direction, offset: 7, bytes }),
         );
         let reason = GapReason::Fault;
         check(
-            SegmentContent::Gap {
-                direction,
-                offset: 9,
-                length: 3,
-                reason,
-            },
-            Some(Content::Gap {
-                direction,
-                offset: 9,
-                length: 3,
-                reason,
-            }),
+            SegmentContent::Gap { direction, offset: 9, length: 3, reason },
+            Some(Content::Gap { direction, offset: 9, length: 3, reason }),
         );
         check(SegmentContent::End, None);
     }

@@ -48,11 +48,7 @@ pub fn mappings(proc: &Path, pid: u32) -> Result<Vec<Mapping>, MapsError> {
         if !map.perms.contains(MMPermissions::EXECUTE) || map.inode == 0 {
             continue;
         }
-        let mut mapping = mapping(
-            map.address.0,
-            map.address.1,
-            path.into_os_string().into_vec(),
-        );
+        let mut mapping = mapping(map.address.0, map.address.1, path.into_os_string().into_vec());
         let device =
             (u64::from(map.dev.0.unsigned_abs()) << 32) | u64::from(map.dev.1.unsigned_abs());
         mapping.inode = Some((device, map.inode));
@@ -84,11 +80,5 @@ pub(super) fn mapping(start: u64, end: u64, name: Vec<u8>) -> Mapping {
         None => (name, false),
     };
     let path = PathBuf::from(OsStr::from_bytes(&path));
-    Mapping {
-        start,
-        end,
-        path: ContainerPath::new(path),
-        deleted,
-        inode: None,
-    }
+    Mapping { start, end, path: ContainerPath::new(path), deleted, inode: None }
 }

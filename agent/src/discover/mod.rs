@@ -123,8 +123,6 @@ impl BuildId {
         let len = u8::try_from(id.len()).ok()?;
         let mut bytes = [0; 20];
         bytes.get_mut(..id.len())?.copy_from_slice(id);
-        id.iter()
-            .any(|&byte| byte != 0)
-            .then_some(Self { bytes, len })
+        id.iter().any(|&byte| byte != 0).then_some(Self { bytes, len })
     }
 }

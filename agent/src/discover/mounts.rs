@@ -45,11 +45,7 @@ pub fn unescape_octal(text: &str) -> String {
             _ => None,
         };
         bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() {
-            rest.get(4..).unwrap_or_default()
-        } else {
-            tail
-        };
+        rest = if escaped.is_some() { rest.get(4..).unwrap_or_default() } else { tail };
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

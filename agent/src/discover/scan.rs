@@ -19,9 +19,5 @@ pub fn processes(proc: &Path) -> io::Result<Vec<u32>> {
 /// or the agent itself where that one may not be looked at.
 pub fn host(proc: &Path) -> PathBuf {
     let first = proc.join("1");
-    if fs::metadata(first.join("root")).is_ok() {
-        first
-    } else {
-        proc.join("self")
-    }
+    if fs::metadata(first.join("root")).is_ok() { first } else { proc.join("self") }
 }

@@ -74,11 +74,7 @@ impl Watcher {
                 Err(source) => return Err(WatchError::Open { cpu, source }),
             }
         }
-        if readers.is_empty() {
-            Err(WatchError::NoCpu)
-        } else {
-            Ok(Self { events, readers })
-        }
+        if readers.is_empty() { Err(WatchError::NoCpu) } else { Ok(Self { events, readers }) }
     }
 
     /// The next event; `None` when all readers have ended.
@@ -151,22 +147,15 @@ fn event(record: &perf_event::Record<'_>) -> Option<Event> {
             let command = String::from_utf8_lossy(&comm.comm).into_owned();
             // Other threads' names are not the process's.
             (comm.pid == comm.tid).then_some(if exec {
-                Event::Executed {
-                    pid: comm.pid,
-                    command,
-                }
+                Event::Executed { pid: comm.pid, command }
             } else {
-                Event::Renamed {
-                    pid: comm.pid,
-                    command,
-                }
+                Event::Renamed { pid: comm.pid, command }
             })
         }
         // A new thread has its process's pid.
-        Ok(Record::Fork(fork)) => (fork.pid == fork.tid).then_some(Event::Forked {
-            pid: fork.pid,
-            parent: fork.ppid,
-        }),
+        Ok(Record::Fork(fork)) => {
+            (fork.pid == fork.tid).then_some(Event::Forked { pid: fork.pid, parent: fork.ppid })
+        }
         Ok(Record::Exit(exit)) => (exit.pid == exit.tid).then_some(Event::Exited { pid: exit.pid }),
         Ok(Record::Lost(_)) => Some(Event::Lost),
         Ok(_) => None,
@@ -182,11 +171,7 @@ fn mapped(map: &Mmap2<'_>) -> Option<Event> {
     let file = map.filename.starts_with(b"/") && !map.filename.starts_with(b"//");
     file.then(|| Event::Mapped {
         pid: map.pid,
-        mapping: mapping(
-            map.addr,
-            map.addr.saturating_add(map.len),
-            map.filename.to_vec(),
-        ),
+        mapping: mapping(map.addr, map.addr.saturating_add(map.len), map.filename.to_vec()),
         build_id: map.build_id().and_then(BuildId::new),
     })
 }

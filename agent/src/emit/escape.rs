@@ -42,13 +42,11 @@ pub(super) fn is_unsafe(c: char) -> bool {
 /// Writes a character as a JSON escape, or two.
 pub(super) fn json_escape(c: char) -> String {
     let mut units = [0; 2];
-    c.encode_utf16(&mut units)
-        .iter()
-        .fold(String::new(), |mut escaped, unit| {
-            // Writing to a string cannot fail.
-            let _ = write!(escaped, "\\u{unit:04x}");
-            escaped
-        })
+    c.encode_utf16(&mut units).iter().fold(String::new(), |mut escaped, unit| {
+        // Writing to a string cannot fail.
+        let _ = write!(escaped, "\\u{unit:04x}");
+        escaped
+    })
 }
 
 #[cfg(test)]
@@ -61,10 +59,7 @@ mod tests {
 
     #[test]
     fn text_stays_as_it_is() {
-        check(
-            "GET /a?b=\"c\"&d='e' 100% {x}",
-            "GET /a?b=\"c\"&d='e' 100% {x}",
-        );
+        check("GET /a?b=\"c\"&d='e' 100% {x}", "GET /a?b=\"c\"&d='e' 100% {x}");
         check("Grüße, мир, 世界, नमस्ते 🙂", "Grüße, мир, 世界, नमस्ते 🙂");
         check("''\"\"'", "''\"\"'");
     }
@@ -78,22 +73,17 @@ mod tests {
     #[test]
     fn control_characters_are_shown() {
         check("a\r\n\tb\0", "a\\r\\n\\tb\\0");
-        check(
-            "\x1b[31mred\x1b]0;title\x07",
-            "\\u{1b}[31mred\\u{1b}]0;title\\u{7}",
-        );
+        check("\x1b[31mred\x1b]0;title\x07", "\\u{1b}[31mred\\u{1b}]0;title\\u{7}");
         check("\x7f\u{80}\u{9b}31m", "\\u{7f}\\u{80}\\u{9b}31m");
     }
 
     #[test]
     fn characters_that_hide_or_reorder_are_shown() {
-        for c in [
-            '\u{61c}', '\u{200b}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}',
-        ]
-        .into_iter()
-        .chain('\u{202a}'..='\u{202e}')
-        .chain('\u{2066}'..='\u{2069}')
-        .chain(['\u{feff}', '\u{fff9}', '\u{e0001}', '\u{f0000}'])
+        for c in ['\u{61c}', '\u{200b}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}']
+            .into_iter()
+            .chain('\u{202a}'..='\u{202e}')
+            .chain('\u{2066}'..='\u{2069}')
+            .chain(['\u{feff}', '\u{fff9}', '\u{e0001}', '\u{f0000}'])
         {
             check(c.to_string(), &format!("\\u{{{:x}}}", u32::from(c)));
             assert!(is_unsafe(c), "{c:?}");
@@ -115,10 +105,7 @@ mod tests {
         for first in 0..=u8::MAX {
             for second in 0..=u8::MAX {
                 let shown = Escaped(&[first, second, b'[', first]).to_string();
-                assert!(
-                    !shown.chars().any(char::is_control),
-                    "{first:x} {second:x}: {shown:?}"
-                );
+                assert!(!shown.chars().any(char::is_control), "{first:x} {second:x}: {shown:?}");
             }
         }
     }

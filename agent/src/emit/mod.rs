@@ -1,15 +1,17 @@
 //! Records in, lines out: the only code that writes to standard output.
 
 mod escape;
+mod inventory;
 mod json;
 mod text;
 mod units;
 mod url;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
+pub use self::inventory::table;
 use self::text::Text;
-use crate::enrich::Record;
+use crate::{enrich::Record, inventory::Finding};
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +46,7 @@ impl<W: Write> Writer<W> {
             Format::Json => Shape::Json { bodies },
             Format::None => Shape::None,
         };
-        Self {
-            out: BufWriter::with_capacity(64 << 10, out),
-            shape,
-        }
+        Self { out: BufWriter::with_capacity(64 << 10, out), shape }
     }
 
     /// Writes one record.
@@ -62,6 +61,24 @@ impl<W: Write> Writer<W> {
     /// Hands on what is buffered.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Writes findings as JSON, one object a line.
+pub fn findings<W: Write>(findings: &[Finding], out: &mut W) -> io::Result<()> {
+    json::finding::write(findings, out)
+}
+
+/// Whether text is to be coloured: on a terminal, unless `NO_COLOR` is set (no-color.org).
+pub fn colour(out: &impl IsTerminal) -> bool {
+    out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}
+
+/// A reader that has read enough is no error.
+pub fn ignore_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

@@ -13,18 +13,8 @@ pub(super) fn record(content: Content) -> Record {
     thread_name[..4].copy_from_slice(b"curl");
     Record {
         message: Message {
-            connection: ConnectionKey {
-                pid: 41,
-                object: 0x7f00,
-                birth: 0xabc,
-            },
-            call: Call {
-                tid: 42,
-                thread_name,
-                library: 0,
-                entered: 5,
-                returned: 6,
-            },
+            connection: ConnectionKey { pid: 41, object: 0x7f00, birth: 0xabc },
+            call: Call { tid: 42, thread_name, library: 0, entered: 5, returned: 6 },
             content,
         },
         timestamp_ns: 1_795_292_692_708_165_404,
@@ -56,16 +46,8 @@ pub(super) fn http() -> Record {
             method: "POST".to_owned(),
             target: "/a?b=1".to_owned(),
             minor_version: 1,
-            headers: vec![
-                field("host", b"web"),
-                field("x-two", b"1"),
-                field("x-two", b"\xff"),
-            ],
-            body: Body {
-                size: 5,
-                bytes: Bytes::from_static(b"hello"),
-                truncated: false,
-            },
+            headers: vec![field("host", b"web"), field("x-two", b"1"), field("x-two", b"\xff")],
+            body: Body { size: 5, bytes: Bytes::from_static(b"hello"), truncated: false },
         }),
         response: Some(Response {
             status: 200,
@@ -83,21 +65,12 @@ pub(super) fn http() -> Record {
 
 pub(super) fn data(bytes: &'static [u8]) -> Record {
     let bytes = Bytes::from_static(bytes);
-    record(Content::Data {
-        direction: Direction::Transmit,
-        offset: 7,
-        bytes,
-    })
+    record(Content::Data { direction: Direction::Transmit, offset: 7, bytes })
 }
 
 pub(super) fn gap() -> Record {
     let reason = GapReason::RingFull;
-    record(Content::Gap {
-        direction: Direction::Receive,
-        offset: 7,
-        length: 300,
-        reason,
-    })
+    record(Content::Gap { direction: Direction::Receive, offset: 7, length: 300, reason })
 }
 
 pub(super) fn opaque() -> Record {

@@ -25,22 +25,15 @@ impl fmt::Display for Size {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u64, &str); 4] = [
-            (1_000_000_000, "s"),
-            (1_000_000, "ms"),
-            (1000, "µs"),
-            (1, "ns"),
-        ];
+        const UNITS: [(u64, &str); 4] =
+            [(1_000_000_000, "s"), (1_000_000, "ms"), (1000, "µs"), (1, "ns")];
         scaled(self.0, &UNITS, f)
     }
 }
 
 /// Rounds down, so that a unit is never shown a thousand times.
 fn scaled(value: u64, units: &[(u64, &str)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let unit = units
-        .iter()
-        .find(|(scale, _)| value >= *scale)
-        .or(units.last());
+    let unit = units.iter().find(|(scale, _)| value >= *scale).or(units.last());
     let Some(&(scale, name)) = unit else {
         return Ok(());
     };

@@ -22,31 +22,18 @@ impl<'a> Url<'a> {
         let host = || host(request);
         match target {
             // RFC 9112, section 3.2.3: "only used for CONNECT requests".
-            _ if request.method == "CONNECT" => Self {
-                authority: Some(target.into()),
-                path: None,
-                query: None,
-                full: None,
-            },
+            _ if request.method == "CONNECT" => {
+                Self { authority: Some(target.into()), path: None, query: None, full: None }
+            }
             // RFC 9112, section 3.2.4: the request is for the server as a whole.
             "*" => {
                 let full = host().map(|host| format!("https://{host}"));
-                Self {
-                    authority: host(),
-                    path: None,
-                    query: None,
-                    full,
-                }
+                Self { authority: host(), path: None, query: None, full }
             }
             _ if target.starts_with('/') => {
                 let (path, query) = split(target);
                 let full = host().map(|host| format!("https://{host}{target}"));
-                Self {
-                    authority: host(),
-                    path: Some(path),
-                    query,
-                    full,
-                }
+                Self { authority: host(), path: Some(path), query, full }
             }
             _ => Self::absolute(target).unwrap_or(Self {
                 authority: host(),
@@ -67,12 +54,7 @@ impl<'a> Url<'a> {
         let (path, query) = split(rest);
         let path = if path.is_empty() { "/" } else { path };
         let full = Some(target.to_owned());
-        Some(Self {
-            authority: Some(authority.into()),
-            path: Some(path),
-            query,
-            full,
-        })
+        Some(Self { authority: Some(authority.into()), path: Some(path), query, full })
     }
 }
 
@@ -105,37 +87,18 @@ mod tests {
             headers: host.into_iter().collect(),
             body: Body::default(),
         };
-        let Url {
-            authority,
-            path,
-            query,
-            full,
-        } = Url::of(&request);
+        let Url { authority, path, query, full } = Url::of(&request);
         let parts = [authority.as_deref(), path, query, full.as_deref()];
-        assert_eq!(
-            parts.map(|part| part.unwrap_or("-")).join(" "),
-            expect,
-            "{method} {target}"
-        );
+        assert_eq!(parts.map(|part| part.unwrap_or("-")).join(" "), expect, "{method} {target}");
     }
 
     #[test]
     fn every_form_of_target() {
-        check(
-            "GET",
-            "/a/b?c=d?e",
-            Some("h:8443"),
-            "h:8443 /a/b c=d?e https://h:8443/a/b?c=d?e",
-        );
+        check("GET", "/a/b?c=d?e", Some("h:8443"), "h:8443 /a/b c=d?e https://h:8443/a/b?c=d?e");
         check("GET", "/?", Some("h"), "h / - https://h/?");
         check("GET", "/a", None, "- /a - -");
         check("GET", "/a", Some(""), "- /a - -");
-        check(
-            "GET",
-            "http://o:1/a?b",
-            Some("h"),
-            "o:1 /a b http://o:1/a?b",
-        );
+        check("GET", "http://o:1/a?b", Some("h"), "o:1 /a b http://o:1/a?b");
         check("GET", "http://o?b", None, "o / b http://o?b");
         check("OPTIONS", "*", Some("h"), "h - - https://h");
         check("CONNECT", "o:443", Some("h"), "o:443 - - -");

@@ -46,10 +46,7 @@ fn element(element: &str) -> Option<ContainerId> {
     let name = element.strip_suffix(".scope").unwrap_or(element);
     PREFIXES.into_iter().find_map(|(prefix, runtime)| {
         let id = name.strip_prefix(prefix)?;
-        is_id(id).then(|| ContainerId {
-            id: id.to_owned(),
-            runtime,
-        })
+        is_id(id).then(|| ContainerId { id: id.to_owned(), runtime })
     })
 }
 
@@ -63,21 +60,12 @@ pub(crate) fn from_mount_root(root: &Path) -> Option<ContainerId> {
         _ => None,
     };
     let marked = path.contains("/containers/") || path.contains("-containers/");
-    let id = path
-        .split('/')
-        .find(|element| is_id(element))
-        .filter(|_| marked)?;
-    Some(ContainerId {
-        id: id.to_owned(),
-        runtime,
-    })
+    let id = path.split('/').find(|element| is_id(element)).filter(|_| marked)?;
+    Some(ContainerId { id: id.to_owned(), runtime })
 }
 
 fn is_id(text: &str) -> bool {
-    text.len() == 64
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -89,9 +77,7 @@ mod tests {
 
     fn check(cgroup: &str, expect: Option<(&str, Option<&str>)>) {
         let found = from_cgroup(&cgroup.replace("ID", ID).replace("OUTER", OTHER));
-        let found = found
-            .as_ref()
-            .map(|container| (container.id.as_str(), container.runtime));
+        let found = found.as_ref().map(|container| (container.id.as_str(), container.runtime));
         assert_eq!(found, expect, "{cgroup}");
     }
 
@@ -99,15 +85,9 @@ mod tests {
     fn cgroup_paths() {
         check("0::/docker/ID", Some((ID, Some("docker"))));
         check("12:pids:/docker/ID\n0::/", Some((ID, Some("docker"))));
-        check(
-            "0::/system.slice/docker-ID.scope",
-            Some((ID, Some("docker"))),
-        );
+        check("0::/system.slice/docker-ID.scope", Some((ID, Some("docker"))));
         check("0::/docker/OUTER/docker/ID", Some((ID, Some("docker"))));
-        check(
-            "0::/machine.slice/libpod-ID.scope/container",
-            Some((ID, Some("podman"))),
-        );
+        check("0::/machine.slice/libpod-ID.scope/container", Some((ID, Some("podman"))));
         check("0::/libpod_parent/libpod-ID", Some((ID, Some("podman"))));
         check("0::/kubepods/burstable/pod1234/ID", Some((ID, None)));
         check(
@@ -123,10 +103,7 @@ mod tests {
     #[test]
     fn mount_roots() {
         let root = format!("/var/lib/docker/containers/{ID}/resolv.conf");
-        let expect = ContainerId {
-            id: ID.to_owned(),
-            runtime: Some("docker"),
-        };
+        let expect = ContainerId { id: ID.to_owned(), runtime: Some("docker") };
         assert_eq!(from_mount_root(Path::new(&root)), Some(expect));
         assert_eq!(from_mount_root(Path::new(&format!("/srv/{ID}/x"))), None);
     }

@@ -13,9 +13,7 @@ impl Clock {
     /// Measures the distance now. A later step of the clock is not followed, so that the order
     /// of events in the output is theirs.
     pub(crate) fn now() -> Self {
-        Self {
-            offset: nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Monotonic),
-        }
+        Self { offset: nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Monotonic) }
     }
 
     /// Nanoseconds since the epoch for a stamp of the kernel half.
@@ -26,7 +24,5 @@ impl Clock {
 
 fn nanoseconds(clock: ClockId) -> i64 {
     let time = clock_gettime(clock);
-    time.tv_sec
-        .saturating_mul(1_000_000_000)
-        .saturating_add(time.tv_nsec)
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }

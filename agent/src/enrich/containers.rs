@@ -43,14 +43,7 @@ impl Containers {
     /// Ids that are wanted come out of the receiver, for runtimes to look up.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<String>) {
         let (wanted, receiver) = mpsc::unbounded_channel();
-        (
-            Self {
-                entries: Mutex::default(),
-                wanted,
-                changed: Notify::new(),
-            },
-            receiver,
-        )
+        (Self { entries: Mutex::default(), wanted, changed: Notify::new() }, receiver)
     }
 
     /// What is known now; what is not known is asked for.
@@ -63,15 +56,8 @@ impl Containers {
             return entry.lookup.clone();
         }
         let asked = self.wanted.send(container.id.clone()).is_ok();
-        let lookup = if asked {
-            Lookup::Pending
-        } else {
-            Lookup::Unknown
-        };
-        let entry = Entry {
-            lookup: lookup.clone(),
-            since: now,
-        };
+        let lookup = if asked { Lookup::Pending } else { Lookup::Unknown };
+        let entry = Entry { lookup: lookup.clone(), since: now };
         entries.insert(container.id.clone(), entry);
         lookup
     }
@@ -79,26 +65,14 @@ impl Containers {
     /// A runtime's answer, asked for or not. `None`: it does not know the id.
     pub(crate) fn learn(&self, id: &str, container: Option<Container>) {
         let mut entries = self.lock();
-        let known = matches!(
-            entries.get(id),
-            Some(Entry {
-                lookup: Lookup::Known(_),
-                ..
-            })
-        );
+        let known = matches!(entries.get(id), Some(Entry { lookup: Lookup::Known(_), .. }));
         let lookup = match container {
             Some(container) => Lookup::Known(container),
             // A container that ended keeps its name.
             None if known => return,
             None => Lookup::Unknown,
         };
-        entries.insert(
-            id.to_owned(),
-            Entry {
-                lookup,
-                since: Instant::now(),
-            },
-        );
+        entries.insert(id.to_owned(), Entry { lookup, since: Instant::now() });
         drop(entries);
         self.changed.notify_one();
     }

@@ -56,41 +56,24 @@ pub(crate) async fn serve(
 
 /// Where runtimes are looked for.
 pub fn runtime_sockets() -> Vec<PathBuf> {
-    runtimes()
-        .into_iter()
-        .map(|runtime| runtime.socket)
-        .collect()
+    runtimes().into_iter().map(|runtime| runtime.socket).collect()
 }
 
 /// The sockets that runtimes listen on, those of users' own daemons included.
 fn runtimes() -> Vec<Runtime> {
     let named = env::var("DOCKER_HOST").ok();
-    let named = named
-        .as_deref()
-        .and_then(|host| host.strip_prefix("unix://"));
+    let named = named.as_deref().and_then(|host| host.strip_prefix("unix://"));
     let mut runtimes: Vec<Runtime> = named
         .into_iter()
         .chain(["/run/docker.sock"])
-        .map(|socket| Runtime {
-            name: "docker",
-            socket: socket.into(),
-        })
+        .map(|socket| Runtime { name: "docker", socket: socket.into() })
         .collect();
-    runtimes.push(Runtime {
-        name: "podman",
-        socket: "/run/podman/podman.sock".into(),
-    });
+    runtimes.push(Runtime { name: "podman", socket: "/run/podman/podman.sock".into() });
     let users = fs::read_dir("/run/user").into_iter().flatten().flatten();
     for user in users {
         let of_user = |socket: &str| user.path().join(socket);
-        runtimes.push(Runtime {
-            name: "docker",
-            socket: of_user("docker.sock"),
-        });
-        runtimes.push(Runtime {
-            name: "podman",
-            socket: of_user("podman/podman.sock"),
-        });
+        runtimes.push(Runtime { name: "docker", socket: of_user("docker.sock") });
+        runtimes.push(Runtime { name: "podman", socket: of_user("podman/podman.sock") });
     }
     runtimes.dedup_by(|a, b| a.socket == b.socket);
     runtimes
@@ -111,16 +94,12 @@ async fn connect(runtime: &Runtime) -> Result<Docker, Error> {
     if !Path::new(&*socket).exists() {
         return Err(Error::SocketNotFoundError(socket.into_owned()));
     }
-    Docker::connect_with_unix(&socket, TIMEOUT, API_DEFAULT_VERSION)?
-        .negotiate_version()
-        .await
+    Docker::connect_with_unix(&socket, TIMEOUT, API_DEFAULT_VERSION)?.negotiate_version().await
 }
 
 async fn inspect(runtime: &Runtime, id: &str) -> Result<Container, Error> {
     let docker = connect(runtime).await?;
-    let found = docker
-        .inspect_container(id, None::<InspectContainerOptions>)
-        .await?;
+    let found = docker.inspect_container(id, None::<InspectContainerOptions>).await?;
     let image = found.config.and_then(|config| config.image);
     Ok(container(runtime, id, found.name, image))
 }
@@ -152,10 +131,7 @@ async fn watch(runtime: Runtime, containers: Arc<Containers>) {
 async fn follow(runtime: &Runtime, containers: &Containers) -> Result<(), Error> {
     let docker = connect(runtime).await?;
     // From before the list, so that nothing starts in between unseen.
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let options = ListContainersOptionsBuilder::default().build();
     for found in docker.list_containers(Some(options)).await? {
         let Some(id) = found.id else { continue };
@@ -163,10 +139,8 @@ async fn follow(runtime: &Runtime, containers: &Containers) -> Result<(), Error>
         containers.learn(&id, Some(container(runtime, &id, name, found.image)));
     }
     let filters = HashMap::from([("type", vec!["container"])]);
-    let options = EventsOptionsBuilder::default()
-        .since(&since.to_string())
-        .filters(&filters)
-        .build();
+    let options =
+        EventsOptionsBuilder::default().since(&since.to_string()).filters(&filters).build();
     let mut events = std::pin::pin!(docker.events(Some(options)));
     while let Some(event) = events.next().await {
         learn(runtime, &event?, containers);

@@ -50,13 +50,9 @@ impl Names {
     pub(crate) fn container(&self, home: &Home) -> (Option<Container>, bool) {
         match home {
             Home::Host => (None, false),
-            Home::Root { name } => (
-                Some(Container {
-                    name: Some(name.clone()),
-                    ..Container::default()
-                }),
-                false,
-            ),
+            Home::Root { name } => {
+                (Some(Container { name: Some(name.clone()), ..Container::default() }), false)
+            }
             Home::Container(id) => match self.containers.look_up(id) {
                 Lookup::Known(container) => (Some(container), false),
                 unnamed => {
@@ -91,11 +87,7 @@ impl Names {
         let home = self.processes.know(pid).home;
         loop {
             let (container, pending) = self.container(&home);
-            if !pending
-                || timeout_at(deadline, self.containers.changed())
-                    .await
-                    .is_err()
-            {
+            if !pending || timeout_at(deadline, self.containers.changed()).await.is_err() {
                 return container;
             }
         }
@@ -113,18 +105,13 @@ pub struct Enricher {
 impl Enricher {
     /// Takes names from the given caches.
     pub fn new(names: Names) -> Self {
-        Self {
-            names,
-            clock: Clock::now(),
-            waiting: VecDeque::new(),
-        }
+        Self { names, clock: Clock::now(), waiting: VecDeque::new() }
     }
 
     /// Adds a message; its process is looked at now.
     pub fn push(&mut self, message: Message) {
         let known = self.names.processes.know(message.connection.pid);
-        self.waiting
-            .push_back((Instant::now() + NAME_DEADLINE, message, known));
+        self.waiting.push_back((Instant::now() + NAME_DEADLINE, message, known));
     }
 
     /// Whether a message still waits.
@@ -144,10 +131,7 @@ impl Enricher {
             timestamp_ns: self.clock.timestamp_ns(message.call.entered),
             process: known.process,
             container,
-            tls: self
-                .names
-                .libraries
-                .look_up(message.call.library, message.connection.pid),
+            tls: self.names.libraries.look_up(message.call.library, message.connection.pid),
             message,
         })
     }

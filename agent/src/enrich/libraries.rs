@@ -32,9 +32,7 @@ impl Libraries {
     /// Notes under which path a process knows the library's file.
     pub fn note_path(&self, number: u32, pid: u32, path: &str) {
         self.with(|entries| {
-            let known = usize::try_from(number)
-                .ok()
-                .and_then(|n| entries.libraries.get(n));
+            let known = usize::try_from(number).ok().and_then(|n| entries.libraries.get(n));
             if known.is_some_and(|library| library.path != path) {
                 entries.paths.insert((pid, number), path.to_owned());
             }
@@ -44,9 +42,7 @@ impl Libraries {
     /// Sets the name and version of a library, found after it was attached.
     pub fn set_version(&self, number: u32, name: &'static str, version: String) {
         self.with(|entries| {
-            let library = usize::try_from(number)
-                .ok()
-                .and_then(|n| entries.libraries.get_mut(n));
+            let library = usize::try_from(number).ok().and_then(|n| entries.libraries.get_mut(n));
             if let Some(library) = library {
                 library.name = name;
                 library.version = Some(version);
@@ -62,10 +58,7 @@ impl Libraries {
     /// The library as the process knows it.
     pub(crate) fn look_up(&self, number: u32, pid: u32) -> Option<Library> {
         self.with(|entries| {
-            let mut library = entries
-                .libraries
-                .get(usize::try_from(number).ok()?)?
-                .clone();
+            let mut library = entries.libraries.get(usize::try_from(number).ok()?)?.clone();
             if let Some(path) = entries.paths.get(&(pid, number)) {
                 library.path.clone_from(path);
             }

@@ -56,10 +56,7 @@ struct Entry {
 impl Processes {
     /// Reads from the given /proc.
     pub fn new(proc: impl Into<PathBuf>) -> Self {
-        Self {
-            proc: proc.into(),
-            entries: Mutex::default(),
-        }
+        Self { proc: proc.into(), entries: Mutex::default() }
     }
 
     /// What is known about a process; reads /proc if it was not seen before.
@@ -86,13 +83,7 @@ impl Processes {
             // It went away while we looked; its container is the same as before the exec.
             known.home = before.known.home.clone();
         }
-        entries.insert(
-            pid,
-            Entry {
-                known: known.clone(),
-                ended: None,
-            },
-        );
+        entries.insert(pid, Entry { known: known.clone(), ended: None });
         known
     }
 
@@ -124,11 +115,8 @@ impl Processes {
 
     /// Forgets the processes that ended some time ago.
     pub(crate) fn expire(&self, now: Instant) {
-        self.lock().retain(|_, entry| {
-            entry
-                .ended
-                .is_none_or(|ended| now.duration_since(ended) < LINGER)
-        });
+        self.lock()
+            .retain(|_, entry| entry.ended.is_none_or(|ended| now.duration_since(ended) < LINGER));
     }
 
     /// Marks as ended all that are not in `alive`, which is sorted.
@@ -160,10 +148,7 @@ fn read(proc: &Path, pid: u32) -> Option<Known> {
             path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned()
         }),
     };
-    Some(Known {
-        process,
-        home: home(proc, &dir),
-    })
+    Some(Known { process, home: home(proc, &dir) })
 }
 
 fn home(proc: &Path, dir: &Path) -> Home {
@@ -225,8 +210,5 @@ fn root_name(root: &Path) -> Option<String> {
 fn namespace_name(dir: &Path) -> Option<String> {
     let link = fs::read_link(dir.join("ns/mnt")).ok()?;
     let link = link.to_str()?;
-    Some(format!(
-        "mnt-{}",
-        link.strip_prefix("mnt:[")?.strip_suffix(']')?
-    ))
+    Some(format!("mnt-{}", link.strip_prefix("mnt:[")?.strip_suffix(']')?))
 }

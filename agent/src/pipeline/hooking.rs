@@ -48,15 +48,7 @@ pub(super) fn start(
     let hooks = Hooks::new(proc.clone(), programs, Arc::clone(&names.libraries));
     std::thread::spawn(move || hook(hooks, received, ready));
     let mut tasks = JoinSet::new();
-    tasks.spawn(
-        Feed {
-            proc,
-            names,
-            selection,
-            hooks: events,
-        }
-        .run(watcher),
-    );
+    tasks.spawn(Feed { proc, names, selection, hooks: events }.run(watcher));
     (tasks, first_scan)
 }
 

@@ -45,11 +45,7 @@ struct Unprobed {
 }
 
 impl Hooks {
-    pub(super) fn new(
-        proc: PathBuf,
-        programs: Programs,
-        libraries: Arc<Libraries>,
-    ) -> Self {
+    pub(super) fn new(proc: PathBuf, programs: Programs, libraries: Arc<Libraries>) -> Self {
         Self {
             proc,
             programs,
@@ -103,10 +99,7 @@ impl Hooks {
         match discover::mappings(&self.proc, pid) {
             Ok(mappings) => {
                 for mapping in mappings {
-                    if mapping
-                        .inode
-                        .is_some_and(|inode| unrelated.contains(&inode))
-                    {
+                    if mapping.inode.is_some_and(|inode| unrelated.contains(&inode)) {
                         continue;
                     }
                     if !self.sight(pid, &mapping) {
@@ -122,11 +115,7 @@ impl Hooks {
     /// Acts on an event.
     pub(super) fn event(&mut self, event: &Event) {
         match event {
-            Event::Mapped {
-                pid,
-                mapping,
-                build_id,
-            } => {
+            Event::Mapped { pid, mapping, build_id } => {
                 if build_id.is_some_and(|build| self.unrelated.contains(&build)) {
                     return;
                 }
@@ -238,13 +227,7 @@ impl Hooks {
         if self.unprobed.len() == MAX_REMEMBERED {
             self.unprobed.clear();
         }
-        self.unprobed.insert(
-            real.key,
-            Unprobed {
-                stamp: real.stamp,
-                related,
-            },
-        );
+        self.unprobed.insert(real.key, Unprobed { stamp: real.stamp, related });
         related
     }
 
@@ -294,19 +277,12 @@ impl Hooks {
 }
 
 /// The version in the libcrypto that a process maps, if it does.
-pub(super) fn libcrypto_version(
-    proc: &Path,
-    pid: u32,
-) -> Option<(&'static str, String)> {
+pub(super) fn libcrypto_version(proc: &Path, pid: u32) -> Option<(&'static str, String)> {
     let mappings = discover::mappings(proc, pid).ok()?;
     mappings
         .iter()
         .filter(|mapping| {
-            let name = mapping
-                .path
-                .as_container_path()
-                .file_name()
-                .unwrap_or_default();
+            let name = mapping.path.as_container_path().file_name().unwrap_or_default();
             name.to_string_lossy().starts_with("libcrypto")
         })
         .find_map(|mapping| {

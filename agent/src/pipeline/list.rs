@@ -23,12 +23,8 @@ const NAMES: Duration = Duration::from_secs(1);
 /// Looks at every process once, without probing anything. In order of process id.
 pub async fn list(proc: &Path) -> io::Result<Vec<Finding>> {
     let (names, _runtimes) = Names::start(proc);
-    let mut survey = Survey {
-        proc,
-        names: names.clone(),
-        resolved: HashMap::new(),
-        unrelated: HashSet::new(),
-    };
+    let mut survey =
+        Survey { proc, names: names.clone(), resolved: HashMap::new(), unrelated: HashSet::new() };
     let mut findings = Vec::new();
     let pids = discover::processes(proc)?;
     for pid in pids.into_iter().filter(|&pid| pid != std::process::id()) {
@@ -70,10 +66,7 @@ impl Survey<'_> {
     }
 
     fn mapping(&mut self, pid: u32, mapping: &Mapping, findings: &mut Vec<Finding>) {
-        if mapping
-            .inode
-            .is_some_and(|inode| self.unrelated.contains(&inode))
-        {
+        if mapping.inode.is_some_and(|inode| self.unrelated.contains(&inode)) {
             return;
         }
         let real = match resolve::open(self.proc, pid, mapping) {
@@ -92,11 +85,8 @@ impl Survey<'_> {
             }
         };
         let Some(real) = real else { return };
-        let resolution = self
-            .resolved
-            .entry(real.key)
-            .or_insert_with(|| resolve::resolve(&real.file))
-            .clone();
+        let resolution =
+            self.resolved.entry(real.key).or_insert_with(|| resolve::resolve(&real.file)).clone();
         match resolution {
             Resolution::Unrelated => {
                 self.unrelated.extend(mapping.inode);
@@ -128,21 +118,11 @@ impl Survey<'_> {
         file: Option<FileKey>,
     ) -> Finding {
         let process = self.names.process(pid);
-        Finding {
-            process,
-            container: None,
-            library,
-            status,
-            file,
-        }
+        Finding { process, container: None, library, status, file }
     }
 }
 
 fn library(name: Option<&'static str>, mapping: &Mapping) -> Option<Library> {
     let path = mapping.path.to_string();
-    Some(Library {
-        name: name.unwrap_or("unknown"),
-        version: None,
-        path,
-    })
+    Some(Library { name: name.unwrap_or("unknown"), version: None, path })
 }

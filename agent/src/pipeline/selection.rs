@@ -26,11 +26,7 @@ impl Selection {
                 tracing::warn!(%error, "thread name not told to the kernel half");
             }
         }
-        Some(Self {
-            filters,
-            verdicts,
-            undecided: HashSet::new(),
-        })
+        Some(Self { filters, verdicts, undecided: HashSet::new() })
     }
 
     /// Decides about a process with what is known now.

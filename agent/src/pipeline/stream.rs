@@ -131,9 +131,7 @@ impl<W: Write> Stream<W> {
 
     fn take(&mut self, chunk: Chunk) {
         if let ChunkContent::Data { bytes, .. } = &chunk.content {
-            self.counts
-                .bytes
-                .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.counts.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
         let mut segments = Vec::new();
         self.streams.push(chunk, &mut segments);
@@ -167,11 +165,7 @@ impl<W: Write> Stream<W> {
         while let Some(record) = self.enricher.pop() {
             let thread = record.message.call.thread_name();
             let container = record.container.as_ref();
-            if !self
-                .settings
-                .filters
-                .select(&record.process, container, Some(&thread))
-            {
+            if !self.settings.filters.select(&record.process, container, Some(&thread)) {
                 continue;
             }
             self.writer.write(&record)?;

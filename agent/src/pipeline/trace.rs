@@ -69,11 +69,7 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.records == 1 { "" } else { "s" };
-        write!(
-            f,
-            "{} event{plural}, {} plaintext bytes, {}",
-            self.records, self.bytes, self.losses
-        )
+        write!(f, "{} event{plural}, {} plaintext bytes, {}", self.records, self.bytes, self.losses)
     }
 }
 
@@ -106,9 +102,7 @@ where
     let deadline = options.duration.map(|duration| Instant::now() + duration);
     let announce = async {
         if let Ok((libraries, processes)) = ready.await {
-            say(&format!(
-                "ready: {libraries} TLS libraries probed, in {processes} processes"
-            ));
+            say(&format!("ready: {libraries} TLS libraries probed, in {processes} processes"));
         }
         std::future::pending::<()>().await
     };

@@ -15,31 +15,14 @@ pub struct Streams {
 impl Streams {
     /// Takes a chunk and appends the segments that follow from it.
     pub fn push(&mut self, chunk: Chunk, out: &mut Vec<Segment>) {
-        let Chunk {
-            connection,
-            call,
-            content,
-        } = chunk;
+        let Chunk { connection, call, content } = chunk;
         match content {
-            ChunkContent::Data {
-                direction,
-                offset,
-                bytes,
-                loss,
-            } => {
+            ChunkContent::Data { direction, offset, bytes, loss } => {
                 let end = offset.saturating_add(bytes.len() as u64);
                 out.extend(self.gap(connection, call, direction, offset, loss));
                 *direction.of_mut(self.expected.entry(connection).or_default()) = end;
-                let content = SegmentContent::Data {
-                    direction,
-                    offset,
-                    bytes,
-                };
-                out.push(Segment {
-                    connection,
-                    call,
-                    content,
-                });
+                let content = SegmentContent::Data { direction, offset, bytes };
+                out.push(Segment { connection, call, content });
             }
             ChunkContent::Close { offsets } => {
                 // A connection of which every chunk was lost must still be told.
@@ -62,37 +45,17 @@ impl Streams {
         end: u64,
         loss: GapReason,
     ) -> Option<Segment> {
-        let offset = self
-            .expected
-            .get(&connection)
-            .map_or(0, |both| *direction.of(both));
+        let offset = self.expected.get(&connection).map_or(0, |both| *direction.of(both));
         let length = end.checked_sub(offset).filter(|&length| length > 0)?;
         // The kernel half knows of no loss here, so the agent's own queue was full.
-        let reason = if loss == GapReason::Unknown {
-            GapReason::QueueFull
-        } else {
-            loss
-        };
-        let content = SegmentContent::Gap {
-            direction,
-            offset,
-            length,
-            reason,
-        };
-        Some(Segment {
-            connection,
-            call,
-            content,
-        })
+        let reason = if loss == GapReason::Unknown { GapReason::QueueFull } else { loss };
+        let content = SegmentContent::Gap { direction, offset, length, reason };
+        Some(Segment { connection, call, content })
     }
 
     fn end(&mut self, connection: ConnectionKey, call: Call, out: &mut Vec<Segment>) {
         if self.expected.remove(&connection).is_some() {
-            out.push(Segment {
-                connection,
-                call,
-                content: SegmentContent::End,
-            });
+            out.push(Segment { connection, call, content: SegmentContent::End });
         }
     }
 
@@ -113,23 +76,9 @@ mod tests {
 
     use super::*;
 
-    const CALL: Call = Call {
-        tid: 2,
-        thread_name: [0; 16],
-        library: 0,
-        entered: 5,
-        returned: 6,
-    };
-    const A: ConnectionKey = ConnectionKey {
-        pid: 1,
-        object: 0xa,
-        birth: 1,
-    };
-    const B: ConnectionKey = ConnectionKey {
-        pid: 2,
-        object: 0xa,
-        birth: 2,
-    };
+    const CALL: Call = Call { tid: 2, thread_name: [0; 16], library: 0, entered: 5, returned: 6 };
+    const A: ConnectionKey = ConnectionKey { pid: 1, object: 0xa, birth: 1 };
+    const B: ConnectionKey = ConnectionKey { pid: 2, object: 0xa, birth: 2 };
 
     fn data(connection: ConnectionKey, offset: u64, bytes: &'static [u8]) -> Chunk {
         lossy(connection, offset, bytes, GapReason::Unknown)
@@ -138,25 +87,12 @@ mod tests {
     fn lossy(key: ConnectionKey, offset: u64, bytes: &'static [u8], loss: GapReason) -> Chunk {
         let direction = Direction::Transmit;
         let bytes = Bytes::from_static(bytes);
-        let content = ChunkContent::Data {
-            direction,
-            offset,
-            bytes,
-            loss,
-        };
-        Chunk {
-            connection: key,
-            call: CALL,
-            content,
-        }
+        let content = ChunkContent::Data { direction, offset, bytes, loss };
+        Chunk { connection: key, call: CALL, content }
     }
 
     fn close(connection: ConnectionKey, offsets: [u64; 2]) -> Chunk {
-        Chunk {
-            connection,
-            call: CALL,
-            content: ChunkContent::Close { offsets },
-        }
+        Chunk { connection, call: CALL, content: ChunkContent::Close { offsets } }
     }
 
     /// What comes out for the chunks, as `PID offset+length`, with the reason of a gap.
@@ -172,12 +108,7 @@ mod tests {
                 SegmentContent::Data { offset, bytes, .. } => {
                     format!("{} {offset}+{}", segment.connection.pid, bytes.len())
                 }
-                SegmentContent::Gap {
-                    offset,
-                    length,
-                    reason,
-                    direction,
-                } => {
+                SegmentContent::Gap { offset, length, reason, direction } => {
                     let side = direction.index();
                     format!(
                         "{} {side} gap {offset}+{length} {}",
@@ -202,18 +133,8 @@ mod tests {
     #[test]
     fn a_hole_has_its_reason() {
         check(
-            vec![
-                data(A, 0, b"abc"),
-                lossy(A, 10, b"d", GapReason::RingFull),
-                data(A, 12, b"e"),
-            ],
-            &[
-                "1 0+3",
-                "1 0 gap 3+7 ring-full",
-                "1 10+1",
-                "1 0 gap 11+1 queue-full",
-                "1 12+1",
-            ],
+            vec![data(A, 0, b"abc"), lossy(A, 10, b"d", GapReason::RingFull), data(A, 12, b"e")],
+            &["1 0+3", "1 0 gap 3+7 ring-full", "1 10+1", "1 0 gap 11+1 queue-full", "1 12+1"],
         );
     }
 
@@ -234,14 +155,7 @@ mod tests {
 
     #[test]
     fn a_process_ends_with_all_its_connections() {
-        let exit = Chunk {
-            connection: A,
-            call: CALL,
-            content: ChunkContent::Exit,
-        };
-        check(
-            vec![data(A, 0, b"a"), data(B, 0, b"b"), exit],
-            &["1 0+1", "2 0+1", "1 end"],
-        );
+        let exit = Chunk { connection: A, call: CALL, content: ChunkContent::Exit };
+        check(vec![data(A, 0, b"a"), data(B, 0, b"b"), exit], &["1 0+1", "2 0+1", "1 end"]);
     }
 }

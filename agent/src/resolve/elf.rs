@@ -96,21 +96,12 @@ impl<'d> Elf<'d> {
             .ok()
             .and_then(|index| sections.get(index.0)?.data(endian, data).ok())
             .unwrap_or(&[]);
-        Ok(Self {
-            data,
-            endian,
-            segments,
-            sections,
-            names,
-        })
+        Ok(Self { data, endian, segments, sections, names })
     }
 
     /// The functions of `.dynsym`, then those of `.symtab`; undefined ones are left out.
     pub(crate) fn functions(&self) -> impl Iterator<Item = Symbol<'d>> + '_ {
-        let tables = [
-            (elf::SHT_DYNSYM, Method::Dynsym),
-            (elf::SHT_SYMTAB, Method::Symtab),
-        ];
+        let tables = [(elf::SHT_DYNSYM, Method::Dynsym), (elf::SHT_SYMTAB, Method::Symtab)];
         tables.into_iter().flat_map(move |(kind, method)| {
             self.sections
                 .iter()
@@ -137,11 +128,7 @@ impl<'d> Elf<'d> {
             }
             let start = usize::try_from(symbol.st_name(self.endian)).ok()?;
             let name = strings.get(start..)?.split(|&byte| byte == 0).next()?;
-            Some(Symbol {
-                name,
-                address: symbol.st_value(self.endian),
-                method,
-            })
+            Some(Symbol { name, address: symbol.st_value(self.endian), method })
         })
     }
 
@@ -163,10 +150,7 @@ impl<'d> Elf<'d> {
 
     /// The contents of a section; `None` when it is absent, not in the file, or too large.
     pub(crate) fn section(&self, name: &[u8]) -> Option<&'d [u8]> {
-        let section = self
-            .sections
-            .iter()
-            .find(|section| self.section_name(section) == Some(name));
+        let section = self.sections.iter().find(|section| self.section_name(section) == Some(name));
         section?.data(self.endian, self.data).ok()
     }
 

@@ -53,12 +53,7 @@ impl fmt::Display for FileKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inode { device, inode } => write!(f, "{device:x}:{inode:x}"),
-            Self::Fingerprint {
-                inode,
-                size,
-                modified,
-                changed,
-            } => {
+            Self::Fingerprint { inode, size, modified, changed } => {
                 write!(f, "{inode:x}-{size:x}-{modified:x}-{changed:x}")
             }
         }
@@ -86,10 +81,7 @@ pub struct Stamp {
 
 impl Stamp {
     fn of(meta: &Metadata) -> Self {
-        Self {
-            size: meta.size(),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
+        Self { size: meta.size(), changed: (meta.ctime(), meta.ctime_nsec()) }
     }
 }
 
@@ -190,27 +182,14 @@ pub(super) fn open_beneath(root: &Path, path: &Path, flags: OFlags) -> Result<Ow
     let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(root, dir, Mode::empty())?;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    Ok(rustix::fs::openat2(
-        root,
-        path,
-        flags,
-        Mode::empty(),
-        resolve,
-    )?)
+    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
 }
 
 fn identify(fd: OwnedFd) -> Result<RealFile, OpenError> {
     let file = regular(fd)?;
     let meta = file.metadata().map_err(OpenError::Refused)?;
-    let key = FileKey::Inode {
-        device: meta.dev(),
-        inode: meta.ino(),
-    };
-    Ok(RealFile {
-        file,
-        key,
-        stamp: Stamp::of(&meta),
-    })
+    let key = FileKey::Inode { device: meta.dev(), inode: meta.ino() };
+    Ok(RealFile { file, key, stamp: Stamp::of(&meta) })
 }
 
 /// The identity of a file that no visible overlay layer holds.
@@ -227,21 +206,13 @@ fn fingerprint_or_inode(fd: OwnedFd, process: &Path) -> Result<RealFile, OpenErr
         modified: nanoseconds(meta.mtime(), meta.mtime_nsec()),
         changed: nanoseconds(meta.ctime(), meta.ctime_nsec()),
     };
-    Ok(RealFile {
-        file,
-        key,
-        stamp: Stamp::of(&meta),
-    })
+    Ok(RealFile { file, key, stamp: Stamp::of(&meta) })
 }
 
 fn regular(fd: OwnedFd) -> Result<File, OpenError> {
     let file = File::from(fd);
     let meta = file.metadata().map_err(OpenError::Refused)?;
-    if meta.is_file() {
-        Ok(file)
-    } else {
-        Err(OpenError::NotRegular)
-    }
+    if meta.is_file() { Ok(file) } else { Err(OpenError::NotRegular) }
 }
 
 /// The id of the mount that an open file was reached through, as in mountinfo (Linux 5.8).

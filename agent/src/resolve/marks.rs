@@ -22,37 +22,25 @@ const STRINGS: [(&[u8], &str, Reason); 5] = [
     (b"ssl/ssl_lib.c\0", "openssl", Reason::Stripped),
     (b"ssl/ssl_lib.cc\0", "boringssl", Reason::Stripped),
     (b"ssl\\ssl_lib.c\0", "openssl", Reason::Stripped),
-    (
-        b"TLS 1.3, server CertificateVerify",
-        "rustls",
-        Reason::UnsupportedLibrary,
-    ),
+    (b"TLS 1.3, server CertificateVerify", "rustls", Reason::UnsupportedLibrary),
     (b"erts_internal", "erlang", Reason::Erlang),
 ];
 
 /// What a file without probe points is.
 pub(crate) fn recognise(elf: &Elf<'_>) -> Resolution {
     let by_function = elf.functions().find_map(|symbol| {
-        FUNCTIONS
-            .iter()
-            .find(|(name, ..)| *name == symbol.name)
-            .map(|(_, name, why)| (*name, *why))
+        FUNCTIONS.iter().find(|(name, ..)| *name == symbol.name).map(|(_, name, why)| (*name, *why))
     });
     let found = by_function.or_else(|| go(elf)).or_else(|| by_string(elf));
     match found {
-        Some((name, reason)) => Resolution::Skipped {
-            name: Some(name),
-            reason,
-        },
+        Some((name, reason)) => Resolution::Skipped { name: Some(name), reason },
         None => Resolution::Unrelated,
     }
 }
 
 /// Go's own TLS: the type and function names of crypto/tls survive stripping.
 fn go(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
-    let names = elf
-        .section(b".gopclntab")
-        .or_else(|| elf.section(b".data.rel.ro.gopclntab"))?;
+    let names = elf.section(b".gopclntab").or_else(|| elf.section(b".data.rel.ro.gopclntab"))?;
     contains(names, b"crypto/tls.(*Conn).Write\0").then_some(("go", Reason::UnsupportedLibrary))
 }
 
@@ -70,10 +58,7 @@ pub(crate) fn foreign(cache: &ReadCache<File>) -> Resolution {
     let len = cache.len().unwrap_or(0).min(LOOK);
     let bytes = cache.read_bytes_at(0, len).unwrap_or(&[]);
     if contains(bytes, b"\0SSL_write\0") && contains(bytes, b"\0SSL_CTX_new\0") {
-        Resolution::Skipped {
-            name: Some("openssl"),
-            reason: Reason::Architecture,
-        }
+        Resolution::Skipped { name: Some("openssl"), reason: Reason::Architecture }
     } else {
         Resolution::Unrelated
     }

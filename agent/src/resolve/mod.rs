@@ -77,10 +77,7 @@ pub enum Resolution {
 /// Finds the TLS functions of an open file.
 pub fn resolve(file: &File) -> Resolution {
     let Ok(file) = file.try_clone() else {
-        return Resolution::Skipped {
-            name: None,
-            reason: Reason::Unreadable,
-        };
+        return Resolution::Skipped { name: None, reason: Reason::Unreadable };
     };
     let cache = ReadCache::new(file);
     let elf = match elf::Elf::parse(&cache) {
@@ -89,20 +86,14 @@ pub fn resolve(file: &File) -> Resolution {
         Err(ElfError::NotElf) => return Resolution::Unrelated,
         Err(ElfError::Architecture) => return marks::foreign(&cache),
         Err(ElfError::Malformed) => {
-            return Resolution::Skipped {
-                name: None,
-                reason: Reason::Unreadable,
-            };
+            return Resolution::Skipped { name: None, reason: Reason::Unreadable };
         }
     };
     let probes = openssl::probes(&elf);
     if probes.is_empty() {
         return marks::recognise(&elf);
     }
-    Resolution::Library {
-        name: "openssl",
-        probes,
-    }
+    Resolution::Library { name: "openssl", probes }
 }
 
 /// The TLS library and version that an open file names in its strings.

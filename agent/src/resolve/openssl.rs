@@ -21,9 +21,8 @@ const FUNCTIONS: [(&str, Function); 5] = [
 pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     let mut probes: Vec<Probe> = Vec::new();
     for symbol in elf.functions() {
-        let Some((name, function)) = FUNCTIONS
-            .into_iter()
-            .find(|(name, _)| name.as_bytes() == symbol.name)
+        let Some((name, function)) =
+            FUNCTIONS.into_iter().find(|(name, _)| name.as_bytes() == symbol.name)
         else {
             continue;
         };
@@ -32,18 +31,11 @@ pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
             continue;
         }
         if let Some(offset) = elf.code_offset(symbol.address) {
-            probes.push(Probe {
-                symbol: name,
-                function,
-                offset,
-                method: symbol.method,
-            });
+            probes.push(Probe { symbol: name, function, offset, method: symbol.method });
         }
     }
     let carries = |direction| {
-        probes
-            .iter()
-            .any(|p| p.function != Function::Free && p.function.direction() == direction)
+        probes.iter().any(|p| p.function != Function::Free && p.function.direction() == direction)
     };
     let complete =
         carries(tlstap_ebpf::direction::TRANSMIT) && carries(tlstap_ebpf::direction::RECEIVE);
@@ -51,11 +43,8 @@ pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
         return Vec::new();
     }
     // In the order of the table: what carries data is attached first.
-    let place = |probe: &Probe| {
-        FUNCTIONS
-            .iter()
-            .position(|(_, function)| *function == probe.function)
-    };
+    let place =
+        |probe: &Probe| FUNCTIONS.iter().position(|(_, function)| *function == probe.function);
     probes.sort_by_key(place);
     probes
 }
@@ -80,16 +69,11 @@ fn find_version(strings: &[u8]) -> Option<(&'static str, String)> {
 
 /// A version number at the start of `text`: at least `1.2`, ended by a space or NUL.
 fn number(text: &[u8]) -> Option<String> {
-    let end = text
-        .iter()
-        .take(32)
-        .position(|byte| matches!(byte, b' ' | 0))?;
+    let end = text.iter().take(32).position(|byte| matches!(byte, b' ' | 0))?;
     let word = std::str::from_utf8(text.get(..end)?).ok()?;
     let plausible = word.starts_with(|c: char| c.is_ascii_digit())
         && word.contains('.')
-        && word
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'));
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'));
     plausible.then(|| word.to_owned())
 }
 
@@ -99,29 +83,15 @@ mod tests {
 
     fn check(strings: &[u8], expect: Option<(&str, &str)>) {
         let found = find_version(strings);
-        assert_eq!(
-            found
-                .as_ref()
-                .map(|(name, version)| (*name, version.as_str())),
-            expect
-        );
+        assert_eq!(found.as_ref().map(|(name, version)| (*name, version.as_str())), expect);
     }
 
     #[test]
     fn version_strings() {
-        check(
-            b"x\0OpenSSL 3.0.19 27 Jan 2026\0y",
-            Some(("openssl", "3.0.19")),
-        );
-        check(
-            b"OpenSSL 1.1.1w  11 Sep 2023\0",
-            Some(("openssl", "1.1.1w")),
-        );
+        check(b"x\0OpenSSL 3.0.19 27 Jan 2026\0y", Some(("openssl", "3.0.19")));
+        check(b"OpenSSL 1.1.1w  11 Sep 2023\0", Some(("openssl", "1.1.1w")));
         check(b"LibreSSL 3.8.2\0", Some(("libressl", "3.8.2")));
-        check(
-            b"OpenSSL PKCS12\0OpenSSL 3.5.1+quic 1 Jul 2025\0",
-            Some(("openssl", "3.5.1+quic")),
-        );
+        check(b"OpenSSL PKCS12\0OpenSSL 3.5.1+quic 1 Jul 2025\0", Some(("openssl", "3.5.1+quic")));
         check(b"OpenSSL \0OpenSSL", None);
         check(b"see OpenSSL 1 for", None);
     }

@@ -25,12 +25,7 @@ const MAX_DEPTH: usize = 3;
 /// the mount namespace of the process whose directory in /proc is `process`. At most two: the one that
 /// the overlay shows and, when that is in the upper layer, the first below. Empty when the file
 /// is not on an overlay or no layer is visible.
-pub(super) fn layers(
-    proc: &Path,
-    process: &Path,
-    fd: BorrowedFd<'_>,
-    path: &Path,
-) -> Vec<OwnedFd> {
+pub(super) fn layers(proc: &Path, process: &Path, fd: BorrowedFd<'_>, path: &Path) -> Vec<OwnedFd> {
     let Some(mount) = overlay_mount(process, fd) else {
         return Vec::new();
     };
@@ -68,10 +63,8 @@ fn find(host: &Host, mount: &MountInfo, inside: &Path, depth: usize) -> Vec<Owne
     let Layers { upper, lower } = Layers::of(mount);
     let mut found = Vec::new();
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    for (is_upper, dir) in upper
-        .into_iter()
-        .map(|dir| (true, dir))
-        .chain(lower.into_iter().map(|dir| (false, dir)))
+    for (is_upper, dir) in
+        upper.into_iter().map(|dir| (true, dir)).chain(lower.into_iter().map(|dir| (false, dir)))
     {
         // The layer's own path may lead through links (Docker's l/ABC → ../ID/diff); they are
         // the runtime's. Links inside the layer are the container's and stay inside.
@@ -115,9 +108,7 @@ impl Layers {
         let option = |name: &str| mount.super_options.get(name)?.as_deref().map(unescape_octal);
         let absolute = |path: PathBuf| path.is_absolute().then_some(path);
         Self {
-            upper: option("upperdir")
-                .map(|dir| PathBuf::from(unescape(&dir)))
-                .and_then(absolute),
+            upper: option("upperdir").map(|dir| PathBuf::from(unescape(&dir))).and_then(absolute),
             lower: option("lowerdir")
                 .map(|dirs| split(&dirs).into_iter().filter_map(absolute).collect())
                 .unwrap_or_default(),
@@ -142,11 +133,7 @@ fn split(dirs: &str) -> Vec<PathBuf> {
             }
         }
     }
-    parts
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .map(PathBuf::from)
-        .collect()
+    parts.into_iter().filter(|part| !part.is_empty()).map(PathBuf::from).collect()
 }
 
 fn unescape(dir: &str) -> String {
@@ -182,10 +169,7 @@ mod tests {
 
     #[test]
     fn relative_layers_are_not_guessed() {
-        assert_eq!(
-            layers("lowerdir=l/A:l/B,upperdir=a/diff"),
-            Layers::default()
-        );
+        assert_eq!(layers("lowerdir=l/A:l/B,upperdir=a/diff"), Layers::default());
     }
 
     #[test]

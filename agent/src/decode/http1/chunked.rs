@@ -37,10 +37,7 @@ enum State {
 
 impl Chunked {
     pub(super) const fn new() -> Self {
-        Self {
-            state: State::Size(None),
-            skipped: 0,
-        }
+        Self { state: State::Size(None), skipped: 0 }
     }
 
     /// Reads on, up to the next piece of the body.
@@ -81,9 +78,7 @@ impl Chunked {
         let State::Data(left) = &mut self.state else {
             return &[];
         };
-        let taken = usize::try_from(*left)
-            .unwrap_or(usize::MAX)
-            .min(input.len());
+        let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
         let (data, rest) = input.split_at_checked(taken).unwrap_or((input, &[]));
         *left = left.saturating_sub(taken as u64);
         if *left == 0 {
@@ -102,10 +97,7 @@ impl Chunked {
                 // hexadecimal numerals and prevent parsing errors due to integer conversion
                 // overflows".
                 let digit = char::from(byte).to_digit(16)?;
-                let size = size
-                    .unwrap_or(0)
-                    .checked_mul(16)?
-                    .checked_add(digit.into())?;
+                let size = size.unwrap_or(0).checked_mul(16)?.checked_add(digit.into())?;
                 State::Size(Some(size))
             }
             (&State::Size(Some(size)) | &State::Extension(size), b'\r') => State::SizeEnd(size),
@@ -128,11 +120,7 @@ impl Chunked {
             (State::LastLf, b'\n') => return Some(None),
             (State::Trailer | State::TrailerLine, byte) => {
                 self.skip_one()?;
-                if byte == b'\n' {
-                    State::Trailer
-                } else {
-                    State::TrailerLine
-                }
+                if byte == b'\n' { State::Trailer } else { State::TrailerLine }
             }
             _ => return None,
         }))
@@ -140,11 +128,7 @@ impl Chunked {
 
     const fn skip_one(&mut self) -> Option<()> {
         self.skipped += 1;
-        if self.skipped <= SKIP_LIMIT {
-            Some(())
-        } else {
-            None
-        }
+        if self.skipped <= SKIP_LIMIT { Some(()) } else { None }
     }
 }
 
@@ -187,18 +171,12 @@ mod tests {
     #[test]
     fn reads_chunks_to_the_end_of_the_trailers() {
         check("5\r\nhello\r\n0\r\n\r\n", Ok(("hello", 0)));
-        check(
-            "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nHTTP",
-            Ok(("hello world", 4)),
-        );
+        check("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nHTTP", Ok(("hello world", 4)));
         check("0005\r\nhello\r\n000\r\n\r\n", Ok(("hello", 0)));
         check("A\r\n0123456789\r\n0\r\n\r\n", Ok(("0123456789", 0)));
         check("a  \r\n0123456789\r\n0\r\n\r\n", Ok(("0123456789", 0)));
         check("1;a=b;c=\"d\"\r\nx\r\n0;last\r\n\r\n", Ok(("x", 0)));
-        check(
-            "1\r\nx\r\n0\r\nExpires: never\r\nB: c\r\n\r\nGET",
-            Ok(("x", 3)),
-        );
+        check("1\r\nx\r\n0\r\nExpires: never\r\nB: c\r\n\r\nGET", Ok(("x", 3)));
     }
 
     #[test]
@@ -252,9 +230,6 @@ mod tests {
         assert!(!at(b"5").skip(1));
         let mut decoder = at(b"5\r\nhe");
         assert!(decoder.skip(3));
-        assert!(matches!(
-            decoder.step(&mut b"\r\n0\r\n\r\n".as_slice()),
-            BodyStep::End
-        ));
+        assert!(matches!(decoder.step(&mut b"\r\n0\r\n\r\n".as_slice()), BodyStep::End));
     }
 }

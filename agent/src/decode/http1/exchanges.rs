@@ -77,22 +77,13 @@ impl Exchanges {
 
     /// The method of the request that the next response answers, if it is known.
     pub(super) fn awaited_method(&self) -> Option<&str> {
-        let slot = self
-            .slots
-            .iter()
-            .find(|slot| slot.awaits && slot.response.is_none())?;
-        slot.request
-            .as_ref()
-            .map(|request| request.head.method.as_str())
+        let slot = self.slots.iter().find(|slot| slot.awaits && slot.response.is_none())?;
+        slot.request.as_ref().map(|request| request.head.method.as_str())
     }
 
     /// A final response starts.
     pub(super) fn response(&mut self, began: Call, half: Half<Response>) {
-        match self
-            .slots
-            .iter_mut()
-            .find(|slot| slot.awaits && slot.response.is_none())
-        {
+        match self.slots.iter_mut().find(|slot| slot.awaits && slot.response.is_none()) {
             Some(slot) => slot.response = Some(half),
             None => self.slots.push_back(Slot::response(began, half)),
         }
@@ -100,11 +91,7 @@ impl Exchanges {
 
     /// The request whose end did not come yet.
     pub(super) fn open_request(&mut self) -> Option<&mut Half<Request>> {
-        let mut requests = self
-            .slots
-            .iter_mut()
-            .rev()
-            .filter_map(|slot| slot.request.as_mut());
+        let mut requests = self.slots.iter_mut().rev().filter_map(|slot| slot.request.as_mut());
         requests.find(|request| !request.ended)
     }
 
@@ -114,9 +101,7 @@ impl Exchanges {
     }
 
     fn open_response_slot(&mut self) -> Option<&mut Slot> {
-        self.slots
-            .iter_mut()
-            .find(|slot| slot.response.as_ref().is_some_and(|half| !half.ended))
+        self.slots.iter_mut().find(|slot| slot.response.as_ref().is_some_and(|half| !half.ended))
     }
 
     /// The open request ended; `None` when its last byte was lost.
@@ -130,10 +115,7 @@ impl Exchanges {
     /// The open response ended; `None` when its last byte was lost.
     pub(super) fn end_response(&mut self, call: Option<&Call>, out: &mut Vec<Message>) {
         // When the last byte was lost, the next request may have been seen before that was known.
-        let others_wait = self
-            .slots
-            .iter()
-            .any(|slot| slot.awaits && slot.response.is_none());
+        let others_wait = self.slots.iter().any(|slot| slot.awaits && slot.response.is_none());
         self.pipelined |= others_wait && call.is_some();
         let Some(slot) = self.open_response_slot() else {
             return;

@@ -51,9 +51,7 @@ impl Framing {
             Some(_) => None,
             // "If this is a request message and none of the above are true, then the message body
             // length is zero".
-            None => content_length(&request.headers)
-                .ok()
-                .map(|length| length.unwrap_or(0).into()),
+            None => content_length(&request.headers).ok().map(|length| length.unwrap_or(0).into()),
         }
     }
 
@@ -85,9 +83,7 @@ impl Framing {
             Self::Chunked(decoder) => decoder.step(input),
             Self::UntilClose => BodyStep::Data(std::mem::take(input)),
             Self::Length(left) => {
-                let taken = usize::try_from(*left)
-                    .unwrap_or(usize::MAX)
-                    .min(input.len());
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 let (data, rest) = input.split_at_checked(taken).unwrap_or((input, &[]));
                 *left = left.saturating_sub(taken as u64);
                 *input = rest;
@@ -125,18 +121,14 @@ impl From<u64> for Framing {
 
 /// The codings of the body in the order applied: those of the content, then of the transfer.
 pub(super) fn codings(headers: &[(String, Bytes)]) -> Vec<String> {
-    let transfer = transfer_codings(headers)
-        .into_iter()
-        .filter(|coding| coding != "chunked");
+    let transfer = transfer_codings(headers).into_iter().filter(|coding| coding != "chunked");
     list(headers, "content-encoding").chain(transfer).collect()
 }
 
 /// RFC 9112, section 7: "All transfer-coding names are case-insensitive"; parameters do not matter.
 /// `identity` was removed by RFC 7230 and never changed a byte.
 fn transfer_codings(headers: &[(String, Bytes)]) -> Vec<String> {
-    list(headers, "transfer-encoding")
-        .filter(|coding| coding != "identity")
-        .collect()
+    list(headers, "transfer-encoding").filter(|coding| coding != "identity").collect()
 }
 
 /// The elements of a list-valued field, in lower case.
@@ -194,73 +186,37 @@ mod tests {
     fn a_request_ends_by_its_headers() {
         check("POST / HTTP/1.1", "0");
         check("POST / HTTP/1.1\nContent-Length: 5", "5");
-        check(
-            "POST / HTTP/1.1\nContent-Length: 5, 5\nContent-Length:5",
-            "5",
-        );
+        check("POST / HTTP/1.1\nContent-Length: 5, 5\nContent-Length:5", "5");
         check("POST / HTTP/1.1\nTransfer-Encoding: Chunked", "chunked");
-        check(
-            "POST / HTTP/1.1\nTransfer-Encoding: gzip, chunked",
-            "chunked",
-        );
-        check(
-            "POST / HTTP/1.1\nTransfer-Encoding: gzip\nTransfer-Encoding: chunked",
-            "chunked",
-        );
+        check("POST / HTTP/1.1\nTransfer-Encoding: gzip, chunked", "chunked");
+        check("POST / HTTP/1.1\nTransfer-Encoding: gzip\nTransfer-Encoding: chunked", "chunked");
     }
 
     #[test]
     fn transfer_encoding_overrides_content_length() {
-        check(
-            "POST / HTTP/1.1\nContent-Length: 5\nTransfer-Encoding: chunked",
-            "chunked",
-        );
-        check(
-            "POST / HTTP/1.1\nTransfer-Encoding: chunked\nContent-Length: 5",
-            "chunked",
-        );
-        check(
-            "HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked",
-            "chunked",
-        );
-        check(
-            "HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: gzip",
-            "close",
-        );
+        check("POST / HTTP/1.1\nContent-Length: 5\nTransfer-Encoding: chunked", "chunked");
+        check("POST / HTTP/1.1\nTransfer-Encoding: chunked\nContent-Length: 5", "chunked");
+        check("HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked", "chunked");
+        check("HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: gzip", "close");
     }
 
     #[test]
     fn a_request_without_a_clear_end_has_none() {
-        check(
-            "POST / HTTP/1.1\nContent-Length: 5\nContent-Length: 6",
-            "unknown",
-        );
+        check("POST / HTTP/1.1\nContent-Length: 5\nContent-Length: 6", "unknown");
         check("POST / HTTP/1.1\nContent-Length: 5, 6", "unknown");
         check("POST / HTTP/1.1\nContent-Length: +5", "unknown");
         check("POST / HTTP/1.1\nContent-Length: -1", "unknown");
         check("POST / HTTP/1.1\nContent-Length: 0x5", "unknown");
-        check(
-            "POST / HTTP/1.1\nContent-Length: 18446744073709551616",
-            "unknown",
-        );
+        check("POST / HTTP/1.1\nContent-Length: 18446744073709551616", "unknown");
         check("POST / HTTP/1.1\nTransfer-Encoding: xchunked", "unknown");
-        check(
-            "POST / HTTP/1.1\nTransfer-Encoding: chunked, gzip",
-            "unknown",
-        );
+        check("POST / HTTP/1.1\nTransfer-Encoding: chunked, gzip", "unknown");
     }
 
     #[test]
     fn a_response_ends_by_its_status_and_headers() {
         check("HTTP/1.1 200 OK", "close");
-        check(
-            "HTTP/1.1 200 OK\nContent-Length: 18446744073709551615",
-            "18446744073709551615",
-        );
-        check(
-            "HTTP/1.1 200 OK\nTransfer-Encoding: identity\nContent-Length: 7",
-            "7",
-        );
+        check("HTTP/1.1 200 OK\nContent-Length: 18446744073709551615", "18446744073709551615");
+        check("HTTP/1.1 200 OK\nTransfer-Encoding: identity\nContent-Length: 7", "7");
         check("HTTP/1.1 204 No Content\nContent-Length: 7", "0");
         check("HTTP/1.1 304 Not Modified\nContent-Length: 7", "0");
         check("HTTP/1.1 103 Early Hints", "0");

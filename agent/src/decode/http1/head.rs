@@ -91,10 +91,7 @@ fn whole(status: Status<usize>, bytes: &[u8]) -> Option<()> {
 }
 
 fn fields(headers: &[Header<'_>]) -> Vec<(String, Bytes)> {
-    headers
-        .iter()
-        .map(|field| (field.name.to_ascii_lowercase(), value(field.value)))
-        .collect()
+    headers.iter().map(|field| (field.name.to_ascii_lowercase(), value(field.value))).collect()
 }
 
 /// RFC 9112, section 5.2: a recipient replaces each received obs-fold with spaces "prior to
@@ -103,24 +100,12 @@ fn value(bytes: &[u8]) -> Bytes {
     if !bytes.contains(&b'\n') {
         return Bytes::copy_from_slice(bytes);
     }
-    bytes
-        .iter()
-        .map(|&byte| {
-            if matches!(byte, b'\r' | b'\n') {
-                b' '
-            } else {
-                byte
-            }
-        })
-        .collect()
+    bytes.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }).collect()
 }
 
 /// RFC 9112, section 3: `request-line = method SP request-target SP HTTP-version`.
 pub(in crate::decode) fn request_line(bytes: &[u8]) -> Probe {
-    let end = bytes
-        .iter()
-        .take(LINE_LIMIT)
-        .position(|&byte| byte == b'\n');
+    let end = bytes.iter().take(LINE_LIMIT).position(|&byte| byte == b'\n');
     let line = end.and_then(|end| bytes.get(..end)).unwrap_or(bytes);
     let unfinished = match end {
         None if bytes.len() < LINE_LIMIT => Probe::Maybe,
@@ -180,11 +165,7 @@ mod tests {
 
     #[test]
     fn every_beginning_of_a_request_line_may_be_one() {
-        for line in [
-            "GET / HTTP/1.1\r\n",
-            "M-SEARCH * HTTP/1.0\n",
-            "OPTIONS http://a HTTP/1.1\n",
-        ] {
+        for line in ["GET / HTTP/1.1\r\n", "M-SEARCH * HTTP/1.0\n", "OPTIONS http://a HTTP/1.1\n"] {
             for end in 0..line.len() {
                 check(request_line, &line[..end], Probe::Maybe);
             }
@@ -209,11 +190,7 @@ mod tests {
         ] {
             check(request_line, line, Probe::No);
         }
-        check(
-            request_line,
-            &format!("GET /{}", "a".repeat(LINE_LIMIT)),
-            Probe::No,
-        );
+        check(request_line, &format!("GET /{}", "a".repeat(LINE_LIMIT)), Probe::No);
         check(request_line, &"A".repeat(METHOD_LIMIT + 1), Probe::No);
     }
 
@@ -225,13 +202,9 @@ mod tests {
             check(status_line, &line[..end], expect);
         }
         check(status_line, "HTTP/1.0 404\r\n", Probe::Start);
-        for line in [
-            "HTTP/2 200 OK\r\n",
-            "HTTP/1.1 20\r\n",
-            "HTTP/1.1 2000",
-            "http/1.1 200 OK",
-            "x",
-        ] {
+        for line in
+            ["HTTP/2 200 OK\r\n", "HTTP/1.1 20\r\n", "HTTP/1.1 2000", "http/1.1 200 OK", "x"]
+        {
             check(status_line, line, Probe::No);
         }
     }
@@ -250,10 +223,7 @@ mod tests {
         assert_eq!(field(1), ("server", "c"));
         let request =
             Request::parse(b"GET / HTTP/1.1\r\nbad header\r\nHost: \xff\r\n\r\n").unwrap();
-        assert_eq!(
-            request.headers,
-            [("host".to_owned(), Bytes::from_static(b"\xff"))]
-        );
+        assert_eq!(request.headers, [("host".to_owned(), Bytes::from_static(b"\xff"))]);
     }
 
     #[test]

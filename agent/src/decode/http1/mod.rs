@@ -74,11 +74,7 @@ impl Http1 {
         let mut bytes = [0; 2];
         for (index, direction) in Direction::BOTH.into_iter().enumerate() {
             let left = if direction == at { left as u64 } else { 0 };
-            let early = if direction == self.role.requests() {
-                self.early
-            } else {
-                0
-            };
+            let early = if direction == self.role.requests() { self.early } else { 0 };
             if let Some(bytes) = bytes.get_mut(index) {
                 *bytes = left.saturating_add(early);
             }
@@ -116,11 +112,7 @@ impl Http1 {
         loop {
             match self.requests.step(call, &mut input) {
                 Step::More => return None,
-                Step::Head {
-                    began,
-                    head,
-                    length,
-                } => {
+                Step::Head { began, head, length } => {
                     let Some(framing) = Framing::of_request(&head) else {
                         return Some(length + input.len());
                     };
@@ -161,11 +153,7 @@ impl Http1 {
         loop {
             match self.responses.step(call, &mut input) {
                 Step::More => return None,
-                Step::Head {
-                    began,
-                    head,
-                    length,
-                } => {
+                Step::Head { began, head, length } => {
                     let method = self.exchanges.awaited_method();
                     let Some(framing) = Framing::of_response(&head, method) else {
                         return Some(length + input.len());
@@ -175,8 +163,7 @@ impl Http1 {
                         self.responses.next_message();
                         continue;
                     }
-                    self.exchanges
-                        .response(began, Half::new(head, length, call, &self.options));
+                    self.exchanges.response(began, Half::new(head, length, call, &self.options));
                     self.responses.body(framing);
                     if last {
                         self.exchanges.end_response(Some(call), out);

@@ -21,13 +21,7 @@ pub(super) struct Half<H> {
 impl<H> Half<H> {
     pub(super) fn new(head: H, head_length: usize, call: &Call, options: &Options) -> Self {
         let body = Gathering::new(options);
-        Self {
-            head,
-            body,
-            head_length,
-            last: Some(call.returned),
-            ended: false,
-        }
+        Self { head, body, head_length, last: Some(call.returned), ended: false }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8], call: &Call) {
@@ -80,30 +74,17 @@ pub(super) struct Slot {
 impl Slot {
     /// A request that came; `awaits` tells whether its response will be recognised.
     pub(super) const fn request(began: Call, request: Half<Request>, awaits: bool) -> Self {
-        Self {
-            began,
-            request: Some(request),
-            response: None,
-            awaits,
-        }
+        Self { began, request: Some(request), response: None, awaits }
     }
 
     /// A response to a request that is not known.
     pub(super) const fn response(began: Call, response: Half<Response>) -> Self {
-        Self {
-            began,
-            request: None,
-            response: Some(response),
-            awaits: false,
-        }
+        Self { began, request: None, response: Some(response), awaits: false }
     }
 
     /// Whether nothing more can come to it.
     pub(super) fn is_complete(&self) -> bool {
-        let response = self
-            .response
-            .as_ref()
-            .map_or(!self.awaits, |response| response.ended);
+        let response = self.response.as_ref().map_or(!self.awaits, |response| response.ended);
         response && self.request.as_ref().is_none_or(|request| request.ended)
     }
 
@@ -125,9 +106,7 @@ impl Slot {
         let ended = self.response.as_ref().and_then(|response| response.last);
         let exchange = Exchange {
             role,
-            duration_ns: began
-                .zip(ended)
-                .and_then(|(began, ended)| ended.checked_sub(began)),
+            duration_ns: began.zip(ended).and_then(|(began, ended)| ended.checked_sub(began)),
             request: self.request.map(|Half { head, body, .. }| Request {
                 body: body.finish(&framing::codings(&head.headers)),
                 ..head
@@ -137,10 +116,6 @@ impl Slot {
                 ..head
             }),
         };
-        Message {
-            connection,
-            call: self.began,
-            content: Content::Http(Box::new(exchange)),
-        }
+        Message { connection, call: self.began, content: Content::Http(Box::new(exchange)) }
     }
 }

@@ -57,10 +57,7 @@ pub(super) enum Step<'a, H> {
 impl<H: Head> Stream<H> {
     /// A stream of which nothing is known: it may have been joined anywhere.
     pub(super) fn new() -> Self {
-        Self {
-            state: State::Head(Start::default()),
-            kind: PhantomData,
-        }
+        Self { state: State::Head(Start::default()), kind: PhantomData }
     }
 
     /// Reads on, up to the next part.
@@ -86,10 +83,7 @@ impl<H: Head> Stream<H> {
 
     /// The message is over: another one starts with the next byte.
     pub(super) fn next_message(&mut self) {
-        self.state = State::Head(Start {
-            in_sync: true,
-            ..Start::default()
-        });
+        self.state = State::Head(Start { in_sync: true, ..Start::default() });
     }
 
     /// Where the next message starts is not known.
@@ -150,10 +144,7 @@ impl Start {
         let mut probe = self.probe::<H>();
         if probe == Probe::No && !self.in_sync && held > 0 {
             // What was held was none, but this segment may begin like one.
-            *self = Self {
-                began: Some(*call),
-                ..Self::default()
-            };
+            *self = Self { began: Some(*call), ..Self::default() };
             *input = trim_lines(input);
             self.bytes.extend_from_slice(input);
             probe = self.probe::<H>();
@@ -163,28 +154,16 @@ impl Start {
     }
 
     fn probe<H: Head>(&self) -> Probe {
-        if self.probed {
-            Probe::Start
-        } else {
-            H::probe(&self.bytes)
-        }
+        if self.probed { Probe::Start } else { H::probe(&self.bytes) }
     }
 
     fn parse<'a, H: Head>(&mut self, end: usize, held: usize, input: &mut &'a [u8]) -> Step<'a, H> {
-        let head = self
-            .bytes
-            .get(..end)
-            .filter(|head| head.len() <= HEAD_LIMIT)
-            .and_then(H::parse);
+        let head = self.bytes.get(..end).filter(|head| head.len() <= HEAD_LIMIT).and_then(H::parse);
         let (Some(head), Some(began)) = (head, self.began) else {
             return self.refuse(held, input);
         };
         *input = input.get(end.saturating_sub(held)..).unwrap_or_default();
-        Step::Head {
-            began,
-            head,
-            length: end,
-        }
+        Step::Head { began, head, length: end }
     }
 
     /// These bytes are no head: an error where one must stand, else only not yet one.
@@ -206,13 +185,11 @@ fn trim_lines(bytes: &[u8]) -> &[u8] {
 /// The index behind the first empty line that ends behind `from`.
 fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let behind = bytes.get(from..)?;
-    behind
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'\n')
-        .find_map(|(index, _)| match behind.get(index + 1..)? {
+    behind.iter().enumerate().filter(|(_, byte)| **byte == b'\n').find_map(
+        |(index, _)| match behind.get(index + 1..)? {
             [b'\n', ..] => Some(from + index + 2),
             [b'\r', b'\n', ..] => Some(from + index + 3),
             _ => None,
-        })
+        },
+    )
 }

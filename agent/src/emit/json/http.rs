@@ -103,11 +103,7 @@ impl<'a> BodyJson<'a> {
     pub(super) fn of(body: &'a Body, bodies: bool) -> Self {
         let shown = bodies && !body.bytes.is_empty();
         let payload = shown.then(|| Payload::of(&body.bytes, body.truncated));
-        Self {
-            size: body.size,
-            truncated: body.truncated,
-            payload,
-        }
+        Self { size: body.size, truncated: body.truncated, payload }
     }
 }
 
@@ -126,9 +122,7 @@ impl<'a> Payload<'a> {
 
 impl<'a> UrlJson<'a> {
     pub(super) fn of(request: &'a Request) -> Option<Self> {
-        let Url {
-            path, query, full, ..
-        } = Url::of(request);
+        let Url { path, query, full, .. } = Url::of(request);
         (path.is_some() || full.is_some()).then_some(Self { path, query, full })
     }
 }

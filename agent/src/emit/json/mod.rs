@@ -1,5 +1,6 @@
 //! A record in, a line of JSON out: the schema `tlstap/v1`, docs/output.md.
 
+pub(super) mod finding;
 mod http;
 mod origin;
 #[cfg(test)]
@@ -21,6 +22,9 @@ use crate::{
     decode::{Content, Exchange, Role},
     enrich::Record,
 };
+
+/// The name of what every line follows.
+const SCHEMA: &str = "tlstap/v1";
 
 /// Writes a record as one line.
 pub(super) fn write(record: &Record, bodies: bool, out: &mut impl Write) -> io::Result<()> {
@@ -129,53 +133,25 @@ impl<'a> Line<'a> {
     fn of(record: &'a Record, bodies: bool) -> Self {
         let message = &record.message;
         let (kind, direction, rest) = match &message.content {
-            Content::Data {
-                direction,
-                offset,
-                bytes,
-            } => {
+            Content::Data { direction, offset, bytes } => {
                 let payload = Payload::of(bytes, false);
-                let rest = Rest::Data {
-                    offset: *offset,
-                    length: bytes.len(),
-                    payload,
-                };
+                let rest = Rest::Data { offset: *offset, length: bytes.len(), payload };
                 ("data", Some(*direction), rest)
             }
-            &Content::Gap {
-                direction,
-                offset,
-                length,
-                reason,
-            } => (
-                "gap",
-                Some(direction),
-                Rest::Gap {
-                    offset,
-                    length,
-                    reason,
-                },
-            ),
+            &Content::Gap { direction, offset, length, reason } => {
+                ("gap", Some(direction), Rest::Gap { offset, length, reason })
+            }
             Content::Http(exchange) => ("http", None, Rest::of_exchange(exchange, bodies)),
-            &Content::Opaque {
-                bytes: [transmit, receive],
-            } => (
-                "opaque",
-                None,
-                Rest::Opaque {
-                    bytes: Counts { transmit, receive },
-                },
-            ),
+            &Content::Opaque { bytes: [transmit, receive] } => {
+                ("opaque", None, Rest::Opaque { bytes: Counts { transmit, receive } })
+            }
         };
         let id = message.connection.to_string();
         let head = Head {
             kind,
             timestamp: timestamp(record.timestamp_ns),
             process: ProcessJson::of(&record.process),
-            thread: Thread {
-                id: message.call.tid,
-                name: message.call.thread_name(),
-            },
+            thread: Thread { id: message.call.tid, name: message.call.thread_name() },
             container: record.container.as_ref().map(ContainerJson::of),
             tls: record.tls.as_ref().map(Tls::of),
             network: Network {
@@ -183,11 +159,7 @@ impl<'a> Line<'a> {
                 io: direction.map(|direction| Io { direction }),
             },
         };
-        Self {
-            schema: "tlstap/v1",
-            head,
-            rest,
-        }
+        Self { schema: SCHEMA, head, rest }
     }
 }
 

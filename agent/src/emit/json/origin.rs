@@ -55,10 +55,7 @@ impl<'a> ProcessJson<'a> {
         Self {
             pid: process.pid,
             command: process.command.as_deref(),
-            executable: process
-                .executable
-                .as_deref()
-                .map(|path| Executable { path }),
+            executable: process.executable.as_deref().map(|path| Executable { path }),
         }
     }
 }
@@ -76,10 +73,6 @@ impl<'a> ContainerJson<'a> {
 
 impl<'a> Tls<'a> {
     pub(super) fn of(library: &'a Library) -> Self {
-        Self {
-            library: library.name,
-            version: library.version.as_deref(),
-            path: &library.path,
-        }
+        Self { library: library.name, version: library.version.as_deref(), path: &library.path }
     }
 }

@@ -30,10 +30,7 @@ fn value(record: &Record, bodies: bool) -> Value {
 fn errors(value: &Value) -> Vec<String> {
     let schema = serde_json::from_str(SCHEMA).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    validator
-        .iter_errors(value)
-        .map(|error| error.to_string())
-        .collect()
+    validator.iter_errors(value).map(|error| error.to_string()).collect()
 }
 
 /// What is behind a JSON pointer, or nothing.
@@ -41,11 +38,7 @@ fn errors(value: &Value) -> Vec<String> {
 fn check(record: &Record, bodies: bool, expect: &[(&str, Option<Value>)]) {
     let value = value(record, bodies);
     for (pointer, expect) in expect {
-        assert_eq!(
-            value.pointer(pointer),
-            expect.as_ref(),
-            "{pointer} in {value}"
-        );
+        assert_eq!(value.pointer(pointer), expect.as_ref(), "{pointer} in {value}");
     }
 }
 
@@ -150,11 +143,7 @@ fn pieces_of_plaintext() {
     check(
         &sample::data(cut),
         false,
-        &[
-            ("/text", None),
-            ("/base64", Some(json!("ww=="))),
-            ("/length", Some(json!(1))),
-        ],
+        &[("/text", None), ("/base64", Some(json!("ww=="))), ("/length", Some(json!(1)))],
     );
 }
 
@@ -192,11 +181,7 @@ fn opaque_connections() {
     check(
         &sample::opaque(),
         false,
-        &[
-            ("/type", Some(json!("opaque"))),
-            ("/bytes", bytes),
-            ("/network/io", None),
-        ],
+        &[("/type", Some(json!("opaque"))), ("/bytes", bytes), ("/network/io", None)],
     );
 }
 

@@ -35,41 +35,24 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn new(color: bool, bodies: bool) -> Self {
-        Self {
-            color,
-            bodies,
-            zone: TimeZone::system(),
-        }
+        Self { color, bodies, zone: TimeZone::system() }
     }
 
     #[cfg(test)]
     pub(super) const fn in_utc(color: bool, bodies: bool) -> Self {
-        Self {
-            color,
-            bodies,
-            zone: TimeZone::UTC,
-        }
+        Self { color, bodies, zone: TimeZone::UTC }
     }
 
     /// Writes a record as a line, and what it carries below.
     pub(super) fn write(&self, record: &Record, out: &mut impl Write) -> io::Result<()> {
         self.origin(record, out)?;
         match &record.message.content {
-            Content::Data {
-                direction,
-                offset,
-                bytes,
-            } => {
+            Content::Data { direction, offset, bytes } => {
                 let length = bytes.len();
                 let what = format!("{} data  offset {offset}, {length} B: ", arrow(*direction));
                 writeln!(out, "{what}{}", Escaped(bytes))
             }
-            Content::Gap {
-                direction,
-                offset,
-                length,
-                reason,
-            } => {
+            Content::Gap { direction, offset, length, reason } => {
                 let what = format!(
                     "{} gap   {length} B lost at offset {offset}: {}",
                     arrow(*direction),
@@ -77,9 +60,7 @@ impl Text {
                 );
                 writeln!(out, "{}", self.paint(YELLOW, what))
             }
-            Content::Opaque {
-                bytes: [transmit, receive],
-            } => {
+            Content::Opaque { bytes: [transmit, receive] } => {
                 let (sent, received) = (Size(*transmit), Size(*receive));
                 let what = format!("· opaque  {sent} sent, {received} received");
                 writeln!(out, "{}", self.paint(DIM, what))
@@ -98,11 +79,7 @@ impl Text {
         let container = Escaped(container(record).as_bytes()).to_string();
         let command = record.process.command.as_deref().unwrap_or("?");
         let process = format!("{}[{}]", Escaped(command.as_bytes()), record.process.pid);
-        write!(
-            out,
-            "{}  {container:<16}  {process:<20}  ",
-            self.paint(DIM, time)
-        )
+        write!(out, "{}  {container:<16}  {process:<20}  ", self.paint(DIM, time))
     }
 
     fn exchange(&self, exchange: &Exchange, out: &mut impl Write) -> io::Result<()> {
@@ -114,25 +91,14 @@ impl Text {
             Some(request) => (request.method.as_str(), target(request)),
             None => ("?", "(request not seen)".to_owned()),
         };
-        write!(
-            out,
-            "{arrow} {:<7} {target:<40}  ",
-            Escaped(method.as_bytes()).to_string()
-        )?;
+        write!(out, "{arrow} {:<7} {target:<40}  ", Escaped(method.as_bytes()).to_string())?;
         let (status, color) = match &exchange.response {
             Some(response) => (response.status.to_string(), status_color(response.status)),
             None => ("---".to_owned(), RED),
         };
-        let span = exchange
-            .duration_ns
-            .map_or("-".to_owned(), |ns| Span(ns).to_string());
+        let span = exchange.duration_ns.map_or("-".to_owned(), |ns| Span(ns).to_string());
         let span = self.paint(duration_color(exchange.duration_ns), format!("{span:>8}"));
-        writeln!(
-            out,
-            "{}  {span}  {}",
-            self.paint(color, status),
-            sizes(exchange)
-        )?;
+        writeln!(out, "{}  {span}  {}", self.paint(color, status), sizes(exchange))?;
         if self.bodies {
             self.messages(exchange, out)?;
         }
@@ -171,27 +137,16 @@ impl Text {
                     writeln!(out, "    {mark} {}", Escaped(line.as_bytes()))?;
                 }
             }
-            None => writeln!(
-                out,
-                "    {mark} ({} that are not text)",
-                Size(length(&body.bytes))
-            )?,
+            None => writeln!(out, "    {mark} ({} that are not text)", Size(length(&body.bytes)))?,
         }
         if body.truncated {
-            writeln!(
-                out,
-                "    {mark} {}",
-                self.paint(YELLOW, "… (cut)".to_owned())
-            )?;
+            writeln!(out, "    {mark} {}", self.paint(YELLOW, "… (cut)".to_owned()))?;
         }
         Ok(())
     }
 
     const fn paint(&self, color: Color, text: String) -> Painted {
-        Painted {
-            color: if self.color { color } else { PLAIN },
-            text,
-        }
+        Painted { color: if self.color { color } else { PLAIN }, text }
     }
 }
 
@@ -201,11 +156,7 @@ fn container(record: &Record) -> &str {
         return "host";
     };
     let short = |id| str::get(id, ..12).unwrap_or(id);
-    container
-        .name
-        .as_deref()
-        .or(container.id.as_deref().map(short))
-        .unwrap_or("?")
+    container.name.as_deref().or(container.id.as_deref().map(short)).unwrap_or("?")
 }
 
 /// Seen from the process: to the peer or from it.
@@ -231,24 +182,12 @@ fn target(request: &Request) -> String {
 
 /// The sizes of both bodies as transferred; `~` marks one that was not seen whole.
 fn sizes(exchange: &Exchange) -> String {
-    let size = |body: &Body| {
-        format!(
-            "{}{}",
-            Size(body.size),
-            if body.truncated { "~" } else { "" }
-        )
-    };
+    let size =
+        |body: &Body| format!("{}{}", Size(body.size), if body.truncated { "~" } else { "" });
     let request = exchange.request.as_ref().map(|request| size(&request.body));
-    let response = exchange
-        .response
-        .as_ref()
-        .map(|response| size(&response.body));
+    let response = exchange.response.as_ref().map(|response| size(&response.body));
     let missing = || "-".to_owned();
-    format!(
-        "{} / {}",
-        request.unwrap_or_else(missing),
-        response.unwrap_or_else(missing)
-    )
+    format!("{} / {}", request.unwrap_or_else(missing), response.unwrap_or_else(missing))
 }
 
 /// A body that is text; one that was cut may end within a character.

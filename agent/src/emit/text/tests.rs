@@ -104,16 +104,8 @@ fn color_only_when_told() {
         }
     };
     check(200, 1, &["\x1b[32m200\x1b[0m", "     1 ns  "]);
-    check(
-        302,
-        2_000_000_000,
-        &["\x1b[36m302\x1b[0m", "\x1b[33m  2.00 s\x1b[0m"],
-    );
-    check(
-        404,
-        9_000_000_000,
-        &["\x1b[33m404\x1b[0m", "\x1b[1;31m  9.00 s\x1b[0m"],
-    );
+    check(302, 2_000_000_000, &["\x1b[36m302\x1b[0m", "\x1b[33m  2.00 s\x1b[0m"]);
+    check(404, 9_000_000_000, &["\x1b[33m404\x1b[0m", "\x1b[1;31m  9.00 s\x1b[0m"]);
     check(503, 1, &["\x1b[1;31m503\x1b[0m"]);
 }
 
@@ -127,10 +119,7 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
     let request = exchange.request.as_mut().unwrap();
     request.method = evil.to_owned();
     request.target = format!("/{evil}");
-    request.headers = vec![
-        ("host".to_owned(), Bytes::from(evil)),
-        (evil.into(), evil.into()),
-    ];
+    request.headers = vec![("host".to_owned(), Bytes::from(evil)), (evil.into(), evil.into())];
     request.body.bytes = Bytes::from(evil);
     let shown = shown(&Text::in_utc(false, true), &record);
     let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';

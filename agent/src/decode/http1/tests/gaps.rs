@@ -28,11 +28,7 @@ fn bytes_lost_within_a_body_of_known_length_cost_only_these() {
             get("/b"),
             ok("b"),
         ],
-        &[
-            "gap Receive 7 @20",
-            "GET /a [0 ] > 200 [9 ab~] @0",
-            "GET /b [0 ] > 200 [1 b] @30 +15",
-        ],
+        &["gap Receive 7 @20", "GET /a [0 ] > 200 [9 ab~] @0", "GET /b [0 ] > 200 [1 b] @30 +15"],
     );
     check(
         &[
@@ -42,11 +38,7 @@ fn bytes_lost_within_a_body_of_known_length_cost_only_these() {
             get("/b"),
             ok("b"),
         ],
-        &[
-            "gap Transmit 7",
-            "POST /a [9 ab~] > 200 [1 a]",
-            "GET /b [0 ] > 200 [1 b]",
-        ],
+        &["gap Transmit 7", "POST /a [9 ab~] > 200 [1 a]", "GET /b [0 ] > 200 [1 b]"],
     );
 }
 
@@ -61,24 +53,14 @@ fn bytes_lost_within_one_chunk_cost_only_these() {
             get("/b"),
             ok("b"),
         ],
-        &[
-            "gap Receive 7",
-            "GET /a [0 ] > 200 [10 ab~]",
-            "GET /b [0 ] > 200 [1 b]",
-        ],
+        &["gap Receive 7", "GET /a [0 ] > 200 [10 ab~]", "GET /b [0 ] > 200 [1 b]"],
     );
 }
 
 #[test]
 fn bytes_lost_before_the_close_cost_only_these() {
     check_times(
-        &[
-            get("/a"),
-            rx("HTTP/1.1 200 OK\r\n\r\nab"),
-            rx_gap(7),
-            rx("c"),
-            End,
-        ],
+        &[get("/a"), rx("HTTP/1.1 200 OK\r\n\r\nab"), rx_gap(7), rx("c"), End],
         &["gap Receive 7 @20", "GET /a [0 ] > 200 [10 ab~] @0 +35"],
     );
     check_times(
@@ -139,14 +121,7 @@ fn chunks_lost_cut_the_request_only() {
 #[test]
 fn a_lost_response_leaves_its_request_alone() {
     check(
-        &[
-            get("/a"),
-            get("/b"),
-            rx_gap(50),
-            ok("b"),
-            get("/c"),
-            ok("c"),
-        ],
+        &[get("/a"), get("/b"), rx_gap(50), ok("b"), get("/c"), ok("c")],
         &[
             "gap Receive 50",
             "GET /a [0 ] > -",
@@ -156,15 +131,7 @@ fn a_lost_response_leaves_its_request_alone() {
         ],
     );
     check(
-        &[
-            get("/a"),
-            rx("HTTP/1.1 200 O"),
-            rx_gap(50),
-            get("/b"),
-            ok("b"),
-            get("/c"),
-            ok("c"),
-        ],
+        &[get("/a"), rx("HTTP/1.1 200 O"), rx_gap(50), get("/b"), ok("b"), get("/c"), ok("c")],
         &[
             "gap Receive 50",
             "GET /a [0 ] > -",
@@ -178,16 +145,7 @@ fn a_lost_response_leaves_its_request_alone() {
 #[test]
 fn a_lost_request_leaves_its_response_alone() {
     check(
-        &[
-            get("/a"),
-            ok("a"),
-            ok("b"),
-            tx_gap(30),
-            get("/c"),
-            ok("c"),
-            get("/d"),
-            ok("d"),
-        ],
+        &[get("/a"), ok("a"), ok("b"), tx_gap(30), get("/c"), ok("c"), get("/d"), ok("d")],
         &[
             "GET /a [0 ] > 200 [1 a]",
             "- > 200 [1 b]",
@@ -202,16 +160,7 @@ fn a_lost_request_leaves_its_response_alone() {
 #[test]
 fn requests_before_the_gap_keep_their_responses() {
     check(
-        &[
-            get("/a"),
-            get("/b"),
-            tx_gap(30),
-            get("/d"),
-            ok("a"),
-            ok("b"),
-            ok("c"),
-            ok("d"),
-        ],
+        &[get("/a"), get("/b"), tx_gap(30), get("/d"), ok("a"), ok("b"), ok("c"), ok("d")],
         &[
             "gap Transmit 30",
             "GET /d [0 ] > -",
@@ -268,11 +217,7 @@ fn drops_bytes_until_a_segment_begins_like_a_message() {
             rx("HTTP/1."),
             rx("1 200 OK\r\nContent-Length: 1\r\n\r\nb"),
         ],
-        &[
-            "gap Receive 5",
-            "GET /a [0 ] > 200 [2 ab~]",
-            "GET /b [0 ] > 200 [1 b]",
-        ],
+        &["gap Receive 5", "GET /a [0 ] > 200 [2 ab~]", "GET /b [0 ] > 200 [1 b]"],
     );
 }
 

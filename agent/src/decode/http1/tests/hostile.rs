@@ -6,35 +6,16 @@ use super::*;
 #[test]
 fn malformed_messages_end_http() {
     check(
-        &[
-            get("/a"),
-            get("/b"),
-            ok("a"),
-            rx("garbage\r\n"),
-            get("/c"),
-            End,
-        ],
+        &[get("/a"), get("/b"), ok("a"), rx("garbage\r\n"), get("/c"), End],
         &["GET /a [0 ] > 200 [1 a]", "GET /b [0 ] > -", "opaque 28 9"],
     );
+    check(&[get("/a"), ok("a"), tx("{arbage"), End], &["GET /a [0 ] > 200 [1 a]", "opaque 7 0"]);
     check(
-        &[get("/a"), ok("a"), tx("{arbage"), End],
-        &["GET /a [0 ] > 200 [1 a]", "opaque 7 0"],
-    );
-    check(
-        &[
-            get("/a"),
-            rx("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nabc"),
-            End,
-        ],
+        &[get("/a"), rx("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nabc"), End],
         &["GET /a [0 ] > -", "opaque 0 41"],
     );
     check(
-        &[
-            get("/a"),
-            ok("a"),
-            tx("GET / HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\nabc"),
-            End,
-        ],
+        &[get("/a"), ok("a"), tx("GET / HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\nabc"), End],
         &["GET /a [0 ] > 200 [1 a]", "opaque 43 0"],
     );
 }
@@ -63,10 +44,7 @@ fn a_body_that_looks_like_a_message_is_a_body() {
             get("/b"),
             ok("b"),
         ],
-        &[
-            &format!("GET /a [0 ] > 200 [38 {inner}]"),
-            "GET /b [0 ] > 200 [1 b]",
-        ],
+        &[&format!("GET /a [0 ] > 200 [38 {inner}]"), "GET /b [0 ] > 200 [1 b]"],
     );
 }
 
@@ -75,25 +53,12 @@ fn an_endless_head_is_given_up() {
     let endless = "a: b\r\n".repeat(50_000);
     let length = endless.len();
     check(
-        &[
-            get("/a"),
-            ok("a"),
-            tx("GET / HTTP/1.1\r\n"),
-            tx(&endless),
-            tx("more"),
-            End,
-        ],
-        &[
-            "GET /a [0 ] > 200 [1 a]",
-            &format!("opaque {} 0", length + 20),
-        ],
+        &[get("/a"), ok("a"), tx("GET / HTTP/1.1\r\n"), tx(&endless), tx("more"), End],
+        &["GET /a [0 ] > 200 [1 a]", &format!("opaque {} 0", length + 20)],
     );
     // In small pieces too, and without a start line's end.
     let mut events = vec![get("/a"), ok("a")];
-    events.extend(std::iter::repeat_n(
-        tx(format!("GET /{}", "x".repeat(995))),
-        1,
-    ));
+    events.extend(std::iter::repeat_n(tx(format!("GET /{}", "x".repeat(995))), 1));
     events.extend(std::iter::repeat_n(tx("x".repeat(1000)), 99));
     events.push(End);
     check(&events, &["GET /a [0 ] > 200 [1 a]", "opaque 100000 0"]);
@@ -101,26 +66,16 @@ fn an_endless_head_is_given_up() {
 
 #[test]
 fn chunk_sizes_that_overflow_are_refused() {
-    let refused = [
-        ("1000000000000000", "0"),
-        ("ffffffffffffffff", "ffff"),
-        ("", "-1"),
-        ("", "+1"),
-    ];
+    let refused = [("1000000000000000", "0"), ("ffffffffffffffff", "ffff"), ("", "-1"), ("", "+1")];
     for (taken, rest) in refused {
         let body = format!("{taken}{rest}\r\nabc");
         check(
             &[
                 get("/a"),
-                rx(format!(
-                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
-                )),
+                rx(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}")),
                 End,
             ],
-            &[
-                "GET /a [0 ] > 200 [0 ~]",
-                &format!("opaque 0 {}", rest.len() + 5),
-            ],
+            &["GET /a [0 ] > 200 [0 ~]", &format!("opaque 0 {}", rest.len() + 5)],
         );
     }
     check(
@@ -130,10 +85,7 @@ fn chunk_sizes_that_overflow_are_refused() {
             rx_gap(u64::from(u32::MAX)),
             End,
         ],
-        &[
-            "gap Receive 4294967295",
-            "GET /a [0 ] > 200 [4294967298 abc~]",
-        ],
+        &["gap Receive 4294967295", "GET /a [0 ] > 200 [4294967298 abc~]"],
     );
 }
 
@@ -144,20 +96,13 @@ fn requests_without_end_are_bounded() {
     let messages = decode(&OPTIONS, &events);
     let (last, requests) = messages.split_last().unwrap();
     assert_eq!(requests.len(), 3000);
-    assert!(
-        requests
-            .iter()
-            .all(|message| show(message) == "GET /a [0 ] > -")
-    );
+    assert!(requests.iter().all(|message| show(message) == "GET /a [0 ] > -"));
     assert_eq!(show(last), "- > 200 [1 a]");
 }
 
 #[test]
 fn heavy_requests_are_bounded() {
-    let heavy = tx(format!(
-        "GET / HTTP/1.1\r\nx: {}\r\n\r\n",
-        "y".repeat(200 << 10)
-    ));
+    let heavy = tx(format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(200 << 10)));
     let messages = decode(&OPTIONS, &vec![heavy; 200]);
     assert!(messages.len() > 100, "{}", messages.len());
 }
@@ -186,9 +131,8 @@ fn noise_never_panics() {
     ];
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for _ in 0..20_000 {
-        let events: Vec<Event> = (0..random.below(24))
-            .map(|_| event(&mut random, &words))
-            .collect();
+        let events: Vec<Event> =
+            (0..random.below(24)).map(|_| event(&mut random, &words)).collect();
         let requests = decode(&OPTIONS, &events).len();
         assert!(requests <= 8 * events.len() + 2, "{events:?}");
     }
@@ -202,9 +146,8 @@ fn event(random: &mut Random, words: &[&[u8]]) -> Event {
         2 => Event::Gap(direction, 1 + random.below(8) as u64),
         _ => {
             let count = 1 + random.below(4);
-            let bytes = (0..count)
-                .flat_map(|_| words[random.below(words.len())].to_vec())
-                .collect();
+            let bytes =
+                (0..count).flat_map(|_| words[random.below(words.len())].to_vec()).collect();
             Event::Data(direction, bytes)
         }
     }

@@ -6,10 +6,7 @@ use super::*;
 
 #[test]
 fn pairs_a_request_with_its_response() {
-    check(
-        &[get("/a"), ok("hello"), End],
-        &["GET /a [0 ] > 200 [5 hello]"],
-    );
+    check(&[get("/a"), ok("hello"), End], &["GET /a [0 ] > 200 [5 hello]"]);
     check(
         &[
             rx("POST /b HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc"),
@@ -27,20 +24,11 @@ fn keeps_heads_as_they_were_sent() {
         rx("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nSet-Cookie: a\r\n\r\n"),
     ];
     let messages = decode(&OPTIONS, &events);
-    let Content::Http(exchange) = &messages[0].content else {
-        panic!("{messages:?}")
-    };
+    let Content::Http(exchange) = &messages[0].content else { panic!("{messages:?}") };
     let request = exchange.request.as_ref().unwrap();
-    assert_eq!(
-        (request.target.as_str(), request.minor_version),
-        ("http://h/p?q=1", 0)
-    );
+    assert_eq!((request.target.as_str(), request.minor_version), ("http://h/p?q=1", 0));
     let field = |name: &str, value: &'static [u8]| (name.to_owned(), Bytes::from_static(value));
-    let expect = [
-        field("x-one", b"1"),
-        field("x-one", b"2"),
-        field("bin", b"\xff"),
-    ];
+    let expect = [field("x-one", b"1"), field("x-one", b"2"), field("bin", b"\xff")];
     assert_eq!(request.headers, expect);
     let response = exchange.response.as_ref().unwrap();
     assert_eq!((response.status, response.minor_version), (404, 1));
@@ -53,20 +41,8 @@ fn keeps_heads_as_they_were_sent() {
 #[test]
 fn follows_a_connection_that_is_kept() {
     check(
-        &[
-            get("/a"),
-            ok("1"),
-            get("/b"),
-            ok("2"),
-            get("/c"),
-            ok("3"),
-            End,
-        ],
-        &[
-            "GET /a [0 ] > 200 [1 1]",
-            "GET /b [0 ] > 200 [1 2]",
-            "GET /c [0 ] > 200 [1 3]",
-        ],
+        &[get("/a"), ok("1"), get("/b"), ok("2"), get("/c"), ok("3"), End],
+        &["GET /a [0 ] > 200 [1 1]", "GET /b [0 ] > 200 [1 2]", "GET /c [0 ] > 200 [1 3]"],
     );
 }
 
@@ -80,11 +56,7 @@ fn pairs_pipelined_requests_in_order() {
             rx("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1HTTP/1.1 404 No\r\nContent-Length: 0"),
             rx("\r\n\r\nHTTP/1.1 500 Oh\r\nContent-Length: 1\r\n\r\n3"),
         ],
-        &[
-            "GET /a [0 ] > 200 [1 1]",
-            "GET /b [0 ] > 404 [0 ]",
-            "GET /c [0 ] > 500 [1 3]",
-        ],
+        &["GET /a [0 ] > 200 [1 1]", "GET /b [0 ] > 404 [0 ]", "GET /c [0 ] > 500 [1 3]"],
     );
 }
 
@@ -100,10 +72,7 @@ fn removes_the_chunked_coding() {
             get("/next"),
             ok(""),
         ],
-        &[
-            "POST / [3 abc] > 200 [11 hello world]",
-            "GET /next [0 ] > 200 [0 ]",
-        ],
+        &["POST / [3 abc] > 200 [11 hello world]", "GET /next [0 ] > 200 [0 ]"],
     );
 }
 
@@ -143,14 +112,7 @@ fn an_upgrade_ends_http() {
     let ask = tx("GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
     let agree = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
     check(
-        &[
-            ask.clone(),
-            rx(agree),
-            tx("\x01\x02"),
-            rx("abc"),
-            rx_gap(4),
-            End,
-        ],
+        &[ask.clone(), rx(agree), tx("\x01\x02"), rx("abc"), rx_gap(4), End],
         &["GET /ws [0 ] > 101 [0 ]", "gap Receive 4", "opaque 2 7"],
     );
     check(
@@ -185,12 +147,7 @@ fn a_connect_becomes_a_tunnel() {
         &["CONNECT a:443 [0 ] > 200 [0 ]", "opaque 4 1"],
     );
     check(
-        &[
-            ask,
-            rx("HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno"),
-            get("/"),
-            ok(""),
-        ],
+        &[ask, rx("HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno"), get("/"), ok("")],
         &["CONNECT a:443 [0 ] > 407 [2 no]", "GET / [0 ] > 200 [0 ]"],
     );
 }
@@ -230,15 +187,9 @@ fn a_response_may_come_before_the_request_ends() {
     let refuse = rx("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno");
     check_times(
         &[begin.clone(), refuse.clone(), tx("def"), get("/b"), ok("b")],
-        &[
-            "POST / [6 abcdef] > 413 [2 no] @0 +15",
-            "GET /b [0 ] > 200 [1 b] @30 +15",
-        ],
+        &["POST / [6 abcdef] > 413 [2 no] @0 +15", "GET /b [0 ] > 200 [1 b] @30 +15"],
     );
-    check_times(
-        &[begin, refuse, End],
-        &["POST / [3 abc~] > 413 [2 no] @0 +15"],
-    );
+    check_times(&[begin, refuse, End], &["POST / [3 abc~] > 413 [2 no] @0 +15"]);
 }
 
 #[test]
@@ -246,23 +197,13 @@ fn hands_out_requests_that_are_not_answered() {
     check_times(&[get("/a"), End], &["GET /a [0 ] > - @0"]);
     check_times(&[get("/a"), Stop], &["GET /a [0 ] > - @0"]);
     check(&[get("/a"), rx("HTTP/1.1 20"), End], &["GET /a [0 ] > -"]);
-    check(
-        &[get("/a"), get("/b"), ok("a"), End],
-        &["GET /a [0 ] > 200 [1 a]", "GET /b [0 ] > -"],
-    );
+    check(&[get("/a"), get("/b"), ok("a"), End], &["GET /a [0 ] > 200 [1 a]", "GET /b [0 ] > -"]);
     check_times(
-        &[
-            get("/a"),
-            rx("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
-            End,
-        ],
+        &[get("/a"), rx("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"), End],
         &["GET /a [0 ] > 200 [2 he~] @0"],
     );
     check(
-        &[
-            tx("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nab"),
-            End,
-        ],
+        &[tx("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nab"), End],
         &["POST / [2 ab~] > -"],
     );
 }
@@ -275,30 +216,16 @@ fn joins_a_connection_in_its_middle() {
         &["GET /a [0 ] > 200 [1 a] @10 +15"],
     );
     check_times(
-        &[
-            tx("rest of an upload"),
-            ok("unknown"),
-            get("/a"),
-            ok("a"),
-            End,
-        ],
+        &[tx("rest of an upload"), ok("unknown"), get("/a"), ok("a"), End],
         &["- > 200 [7 unknown] @10", "GET /a [0 ] > 200 [1 a] @20 +15"],
     );
     check(
-        &[
-            tx("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
-            rx("GET / HTTP/1.1\r\n\r\n"),
-            End,
-        ],
+        &[tx("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), rx("GET / HTTP/1.1\r\n\r\n"), End],
         &["server - > 200 [0 ]", "server GET / [0 ] > -"],
     );
     // The answer to a HEAD that was not seen.
     check(
-        &[
-            rx("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"),
-            get("/a"),
-            ok("a"),
-        ],
+        &[rx("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"), get("/a"), ok("a")],
         &["- > 200 [0 ]", "GET /a [0 ] > 200 [1 a]"],
     );
 }
@@ -306,16 +233,10 @@ fn joins_a_connection_in_its_middle() {
 #[test]
 fn counts_what_is_not_http() {
     check(&[End], &[]);
-    check(
-        &[tx("\x00\x01"), rx("abc"), tx("\x02"), End],
-        &["opaque 3 3"],
-    );
+    check(&[tx("\x00\x01"), rx("abc"), tx("\x02"), End], &["opaque 3 3"]);
     check(&[tx("\x00\x01"), Stop], &["opaque 2 0"]);
     check(&[tx("GET"), End], &["opaque 3 0"]);
-    check(
-        &[tx("a"), tx_gap(4), End],
-        &["gap Transmit 4", "opaque 5 0"],
-    );
+    check(&[tx("a"), tx_gap(4), End], &["gap Transmit 4", "opaque 5 0"]);
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let events = [tx(preface), get("/a"), ok("a"), End];
     check(&events, &["opaque 52 39"]);
@@ -349,15 +270,9 @@ fn keeps_bodies_as_told() {
         let messages = decode(options, &[get("/"), ok(body)]);
         messages.iter().map(show).collect::<Vec<_>>().join("\n")
     };
-    let none = Options {
-        keep_bodies: false,
-        body_limit: 100,
-    };
+    let none = Options { keep_bodies: false, body_limit: 100 };
     assert_eq!(shown(&none, "hello"), "GET / [0 ] > 200 [5 ]");
-    let short = Options {
-        keep_bodies: true,
-        body_limit: 3,
-    };
+    let short = Options { keep_bodies: true, body_limit: 3 };
     assert_eq!(shown(&short, "hello"), "GET / [0 ] > 200 [5 hel~]");
 }
 
@@ -370,32 +285,14 @@ fn removes_codings() {
     encoder.write_all(b"hello").unwrap();
     let gzip = encoder.finish().unwrap();
     let response = |fields: &str, body: &[u8]| {
-        rx([
-            format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n").as_bytes(),
-            body,
-        ]
-        .concat())
+        rx([format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n").as_bytes(), body].concat())
     };
     let length = gzip.len();
     let coded = format!("GET / [0 ] > 200 [{length} hello]");
     let fields = format!("Content-Encoding: gzip\r\nContent-Length: {length}");
     check(&[get("/"), response(&fields, &gzip)], &[&coded]);
-    let body = [
-        format!("{length:x}\r\n").as_bytes(),
-        &gzip,
-        b"\r\n0\r\n\r\n",
-    ]
-    .concat();
-    check(
-        &[
-            get("/"),
-            response("Transfer-Encoding: gzip, chunked", &body),
-        ],
-        &[&coded],
-    );
+    let body = [format!("{length:x}\r\n").as_bytes(), &gzip, b"\r\n0\r\n\r\n"].concat();
+    check(&[get("/"), response("Transfer-Encoding: gzip, chunked", &body)], &[&coded]);
     let fields = "Content-Encoding: GZIP\r\nContent-Length: 3";
-    check(
-        &[get("/"), response(fields, b"abc")],
-        &["GET / [0 ] > 200 [3 abc]"],
-    );
+    check(&[get("/"), response(fields, b"abc")], &["GET / [0 ] > 200 [3 abc]"]);
 }

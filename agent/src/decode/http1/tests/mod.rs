@@ -60,26 +60,13 @@ fn rx_gap(length: u64) -> Event {
     Event::Gap(Direction::Receive, length)
 }
 
-const CONNECTION: ConnectionKey = ConnectionKey {
-    pid: 1,
-    object: 2,
-    birth: 3,
-};
-const OPTIONS: Options = Options {
-    keep_bodies: true,
-    body_limit: 100,
-};
+const CONNECTION: ConnectionKey = ConnectionKey { pid: 1, object: 2, birth: 3 };
+const OPTIONS: Options = Options { keep_bodies: true, body_limit: 100 };
 
 /// The call of the event with this number lasts from ten times that for 5 ns.
 fn call(number: usize) -> Call {
     let entered = 10 * number as u64;
-    Call {
-        tid: 1,
-        thread_name: [0; 16],
-        library: 0,
-        entered,
-        returned: entered + 5,
-    }
+    Call { tid: 1, thread_name: [0; 16], library: 0, entered, returned: entered + 5 }
 }
 
 /// The messages that the events give; what is left at the end is dropped.
@@ -111,11 +98,7 @@ fn decode(options: &Options, events: &[Event]) -> Vec<Message> {
                 continue;
             }
         };
-        let segment = Segment {
-            connection: CONNECTION,
-            call: call(number),
-            content,
-        };
+        let segment = Segment { connection: CONNECTION, call: call(number), content };
         connection.push(&segment, &mut out);
     }
     out
@@ -124,28 +107,17 @@ fn decode(options: &Options, events: &[Event]) -> Vec<Message> {
 /// `200 [5 hello]`; `~` marks a truncated body.
 fn body(body: &Body) -> String {
     let cut = if body.truncated { "~" } else { "" };
-    format!(
-        "[{} {}{cut}]",
-        body.size,
-        String::from_utf8_lossy(&body.bytes)
-    )
+    format!("[{} {}{cut}]", body.size, String::from_utf8_lossy(&body.bytes))
 }
 
 fn exchange(exchange: &Exchange) -> String {
     let request = exchange.request.as_ref().map_or("-".to_owned(), |request| {
-        format!(
-            "{} {} {}",
-            request.method,
-            request.target,
-            body(&request.body)
-        )
+        format!("{} {} {}", request.method, request.target, body(&request.body))
     });
     let response = exchange
         .response
         .as_ref()
-        .map_or("-".to_owned(), |response| {
-            format!("{} {}", response.status, body(&response.body))
-        });
+        .map_or("-".to_owned(), |response| format!("{} {}", response.status, body(&response.body)));
     let mut shown = format!("{request} > {response}");
     if exchange.role == Role::Server {
         shown.insert_str(0, "server ");
@@ -156,23 +128,12 @@ fn exchange(exchange: &Exchange) -> String {
 /// `GET / [0 ] > 200 [5 hello]`; `-` for what is absent.
 fn show(message: &Message) -> String {
     match &message.content {
-        Content::Data {
-            direction,
-            offset,
-            bytes,
-        } => {
-            format!(
-                "data {direction:?} {offset} {}",
-                String::from_utf8_lossy(bytes)
-            )
+        Content::Data { direction, offset, bytes } => {
+            format!("data {direction:?} {offset} {}", String::from_utf8_lossy(bytes))
         }
-        Content::Gap {
-            direction, length, ..
-        } => format!("gap {direction:?} {length}"),
+        Content::Gap { direction, length, .. } => format!("gap {direction:?} {length}"),
         Content::Http(http) => exchange(http),
-        Content::Opaque {
-            bytes: [transmit, receive],
-        } => format!("opaque {transmit} {receive}"),
+        Content::Opaque { bytes: [transmit, receive] } => format!("opaque {transmit} {receive}"),
     }
 }
 
@@ -205,8 +166,5 @@ fn get(path: &str) -> Event {
 }
 
 fn ok(body: &str) -> Event {
-    rx(format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    ))
+    rx(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
 }

@@ -6,15 +6,7 @@ use super::*;
 fn corpus() -> Vec<Vec<Event>> {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nT: x\r\n\r\n";
     vec![
-        vec![
-            get("/a"),
-            ok("hello"),
-            get("/b"),
-            rx(chunked),
-            get("/c"),
-            ok(""),
-            End,
-        ],
+        vec![get("/a"), ok("hello"), get("/b"), rx(chunked), get("/c"), ok(""), End],
         vec![
             tx(
                 "POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n\r\nGET /q HTTP/1.1\r\n\r\n",
@@ -41,11 +33,7 @@ fn corpus() -> Vec<Vec<Event>> {
             tx("\x16\x03\x01"),
             End,
         ],
-        vec![
-            tx("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00"),
-            rx("\x00\x00\x00"),
-            End,
-        ],
+        vec![tx("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00"), rx("\x00\x00\x00"), End],
         vec![get("/a"), ok("a"), tx("GET /b\r\n\r\n"), End],
         vec![
             get("/a"),
@@ -107,10 +95,7 @@ fn pieces_of_any_size_change_nothing() {
     for events in corpus() {
         let expect = shown(&events);
         for size in 1..40 {
-            let split: Vec<Event> = events
-                .iter()
-                .flat_map(|event| pieces(event, size))
-                .collect();
+            let split: Vec<Event> = events.iter().flat_map(|event| pieces(event, size)).collect();
             assert_eq!(shown(&split), expect, "{split:?}");
         }
     }
@@ -118,10 +103,9 @@ fn pieces_of_any_size_change_nothing() {
 
 fn pieces(event: &Event, size: usize) -> Vec<Event> {
     match event {
-        Event::Data(direction, bytes) => bytes
-            .chunks(size)
-            .map(|piece| Event::Data(*direction, piece.to_vec()))
-            .collect(),
+        Event::Data(direction, bytes) => {
+            bytes.chunks(size).map(|piece| Event::Data(*direction, piece.to_vec())).collect()
+        }
         other => vec![other.clone()],
     }
 }
