@@ -75,6 +75,8 @@ pub(super) struct Slot {
     pub(super) response: Option<Half<Response>>,
     /// Whether the next response that starts may be its own.
     pub(super) awaits: bool,
+    /// Whether its request may still come, being seen late.
+    pub(super) claimable: bool,
 }
 
 impl Slot {
@@ -85,16 +87,18 @@ impl Slot {
             request: Some(request),
             response: None,
             awaits,
+            claimable: false,
         }
     }
 
     /// A response to a request that is not known.
-    pub(super) const fn response(began: Call, response: Half<Response>) -> Self {
+    pub(super) const fn response(began: Call, response: Half<Response>, claimable: bool) -> Self {
         Self {
             began,
             request: None,
             response: Some(response),
             awaits: false,
+            claimable,
         }
     }
 
@@ -104,7 +108,7 @@ impl Slot {
             .response
             .as_ref()
             .map_or(!self.awaits, |response| response.ended);
-        response && self.request.as_ref().is_none_or(|request| request.ended)
+        response && !self.claimable && self.request.as_ref().is_none_or(|request| request.ended)
     }
 
     /// Whether its connection may turn into something else, once it is answered.
