@@ -16,35 +16,42 @@ use crate::{
 #[derive(Debug)]
 pub struct Connection {
     options: Options,
+    /// All bytes.
+    seen: Opaque,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// No protocol seen yet; the bytes so far, should there never be one.
-    Detecting {
-        detector: Detector,
-        seen: Opaque,
-    },
+    /// No protocol seen yet.
+    Detecting(Detector),
     Http(Box<Http1>),
-    /// Bytes are counted only.
-    Opaque(Opaque),
+    /// There was never a known protocol.
+    Unknown,
+    /// What comes after a known protocol.
+    Rest(Opaque),
 }
 
 impl Connection {
     /// A connection of which nothing was seen yet.
     pub fn new(options: &Options) -> Self {
-        Self { options: *options, state: State::new() }
+        Self {
+            options: *options,
+            seen: Opaque::default(),
+            state: State::Detecting(Detector::default()),
+        }
     }
 
     /// Takes the next segment and appends what it completes to `out`.
     pub fn push(&mut self, segment: &Segment, out: &mut Vec<Message>) {
         match &segment.content {
             SegmentContent::Data { direction, bytes, .. } => {
-                self.data(segment, *direction, bytes, out);
+                self.seen.count(segment, *direction, bytes.len() as u64);
+                self.data(segment, out);
             }
             SegmentContent::Gap { direction, length, .. } => {
                 out.extend(raw::message(segment));
+                self.seen.count(segment, *direction, *length);
                 self.gap(segment, *direction, *length, out);
             }
             SegmentContent::End => self.over(true, out),
@@ -56,59 +63,48 @@ impl Connection {
         self.over(false, out);
     }
 
-    fn data(&mut self, segment: &Segment, at: Direction, bytes: &[u8], out: &mut Vec<Message>) {
+    fn data(&mut self, segment: &Segment, out: &mut Vec<Message>) {
+        let SegmentContent::Data { direction, bytes, .. } = &segment.content else {
+            return;
+        };
         match &mut self.state {
-            State::Detecting { detector, seen } => {
-                seen.count(segment, at, bytes.len() as u64);
-                match detector.push(segment, at, bytes) {
-                    Detection::Unknown => {}
-                    Detection::Opaque => self.state = State::Opaque(std::mem::take(seen)),
-                    Detection::Http1 { role, held, gap } => {
-                        self.state = State::Http(Box::new(Http1::new(
-                            &self.options,
-                            segment.connection,
-                            role,
-                            gap,
-                        )));
-                        for segment in held {
-                            self.push(&segment, out);
-                        }
-                    }
+            State::Detecting(detector) => match detector.push(segment, *direction, bytes) {
+                Detection::Unknown => {}
+                Detection::Opaque => self.state = State::Unknown,
+                Detection::Http1 { role, held, gap } => {
+                    let http = Http1::new(&self.options, segment.connection, role, gap);
+                    self.state = State::Http(Box::new(http));
+                    held.iter().for_each(|segment| self.data(segment, out));
                 }
-            }
+            },
             State::Http(http) => {
-                if let Flow::Over { bytes } = http.push(&segment.call, at, bytes, out) {
+                if let Flow::Over { bytes } = http.push(&segment.call, *direction, bytes, out) {
                     let began = (bytes != [0, 0]).then_some((segment.connection, segment.call));
-                    self.state = State::Opaque(Opaque { began, bytes });
+                    let rest = State::Rest(Opaque { began, bytes });
+                    self.state = if http.is_begun() { rest } else { State::Unknown };
                 }
             }
-            State::Opaque(opaque) => opaque.count(segment, at, bytes.len() as u64),
+            State::Unknown => {}
+            State::Rest(rest) => rest.count(segment, *direction, bytes.len() as u64),
         }
     }
 
     fn gap(&mut self, segment: &Segment, at: Direction, length: u64, out: &mut Vec<Message>) {
         match &mut self.state {
-            State::Detecting { detector, seen } => {
-                seen.count(segment, at, length);
-                detector.gap(at);
-            }
+            State::Detecting(detector) => detector.gap(at),
             State::Http(http) => http.gap(at, length, out),
-            State::Opaque(opaque) => opaque.count(segment, at, length),
+            State::Unknown => {}
+            State::Rest(rest) => rest.count(segment, at, length),
         }
     }
 
     fn over(&mut self, complete: bool, out: &mut Vec<Message>) {
-        match std::mem::replace(&mut self.state, State::new()) {
-            State::Detecting { seen, .. } => out.extend(seen.message()),
-            State::Http(http) => http.finish(complete, out),
-            State::Opaque(opaque) => out.extend(opaque.message()),
+        let Self { seen, state, .. } = std::mem::replace(self, Self::new(&self.options));
+        match state {
+            State::Http(http) if http.is_begun() => http.finish(complete, out),
+            State::Detecting(_) | State::Http(_) | State::Unknown => out.extend(seen.message()),
+            State::Rest(rest) => out.extend(rest.message()),
         }
-    }
-}
-
-impl State {
-    fn new() -> Self {
-        Self::Detecting { detector: Detector::default(), seen: Opaque::default() }
     }
 }
 

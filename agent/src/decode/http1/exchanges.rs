@@ -27,6 +27,7 @@ pub(super) struct Exchanges {
     doubt: Option<Doubt>,
     /// A request was seen to be sent before the last one was answered.
     pipelined: bool,
+    begun: bool,
 }
 
 /// Messages may have been missed: requests that come are not paired. A client that does not
@@ -37,6 +38,9 @@ struct Doubt {
     unanswered: usize,
     /// A whole response was seen since.
     answered: bool,
+    /// When the call returned that received the first byte of the last response: requests sent
+    /// before are answered.
+    last_answer: u64,
 }
 
 impl Exchanges {
@@ -47,26 +51,52 @@ impl Exchanges {
             slots: VecDeque::new(),
             doubt: gap.then(Doubt::default),
             pipelined: false,
+            begun: false,
         }
     }
 
-    /// A request starts.
-    pub(super) fn request(&mut self, began: Call, half: Half<Request>, out: &mut Vec<Message>) {
+    /// A request starts. Whether its response started before, as far as was seen.
+    pub(super) fn request(
+        &mut self,
+        began: Call,
+        half: Half<Request>,
+        out: &mut Vec<Message>,
+    ) -> bool {
+        // A client's call that sends a request may be seen to return after the one that receives
+        // its response. Nobody sends the next request before that.
+        let claimed = |slot: &&mut Slot| slot.claimable && began.entered < slot.began.returned;
+        if let Some(slot) = self.slots.iter_mut().find(claimed) {
+            slot.request = Some(half);
+            slot.began = began;
+            slot.claimable = false;
+            return true;
+        }
+        self.begun = true;
+        self.release(out);
+        self.bound(out);
+        let awaits = self.order_is_known(&began);
+        self.slots.push_back(Slot::request(began, half, awaits));
+        false
+    }
+
+    /// Makes room for another exchange.
+    fn bound(&mut self, out: &mut Vec<Message>) {
         let weight: usize = self.slots.iter().map(Slot::weight).sum();
         if self.slots.len() >= MAX_OPEN || weight >= MAX_WEIGHT {
             self.forget_awaited();
             self.doubt = Some(Doubt::default());
             self.emit(out);
         }
-        let awaits = self.order_is_known();
-        self.slots.push_back(Slot::request(began, half, awaits));
     }
 
     /// Whether the response to a request that starts now will be recognised.
-    fn order_is_known(&mut self) -> bool {
+    fn order_is_known(&mut self, began: &Call) -> bool {
         let Some(doubt) = &mut self.doubt else {
             return true;
         };
+        if began.entered < doubt.last_answer {
+            return false;
+        }
         if doubt.answered && doubt.unanswered == 0 && self.slots.is_empty() && !self.pipelined {
             self.doubt = None;
             return true;
@@ -82,10 +112,18 @@ impl Exchanges {
     }
 
     /// A final response starts.
-    pub(super) fn response(&mut self, began: Call, half: Half<Response>) {
+    pub(super) fn response(&mut self, began: Call, half: Half<Response>, out: &mut Vec<Message>) {
+        self.begun = true;
+        self.release(out);
         match self.slots.iter_mut().find(|slot| slot.awaits && slot.response.is_none()) {
             Some(slot) => slot.response = Some(half),
-            None => self.slots.push_back(Slot::response(began, half)),
+            None => {
+                if let Some(doubt) = &mut self.doubt {
+                    doubt.last_answer = began.returned;
+                }
+                let claimable = self.role == Role::Client && self.doubt.is_none();
+                self.slots.push_back(Slot::response(began, half, claimable));
+            }
         }
     }
 
@@ -137,6 +175,7 @@ impl Exchanges {
 
     /// Requests were lost, at least in part. Those seen before are answered first all the same.
     pub(super) fn lose_requests(&mut self, out: &mut Vec<Message>) {
+        self.release(out);
         if let Some(request) = self.open_request() {
             request.cut();
         }
@@ -146,6 +185,7 @@ impl Exchanges {
 
     /// Responses were lost, at least in part.
     pub(super) fn lose_responses(&mut self, out: &mut Vec<Message>) {
+        self.release(out);
         // When only the rest of one response can have been lost, the next one seen answers the
         // next request. Otherwise it may be anyone's.
         let only_its_rest = self.slots.len() == 1 && self.open_response().is_some();
@@ -169,6 +209,11 @@ impl Exchanges {
         })
     }
 
+    /// Whether any message started yet.
+    pub(super) const fn is_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Whether bytes that are no request may be what the connection is to turn into.
     pub(super) fn may_upgrade(&self) -> bool {
         self.slots.iter().any(Slot::may_upgrade)
@@ -176,11 +221,18 @@ impl Exchanges {
 
     /// Nothing more comes.
     pub(super) fn finish(&mut self, out: &mut Vec<Message>) {
+        self.release(out);
         for slot in &mut self.slots {
             slot.request.iter_mut().for_each(Half::cut);
             slot.response.iter_mut().for_each(Half::cut);
         }
         self.forget_awaited();
+        self.emit(out);
+    }
+
+    /// Hands out the responses whose requests might have come.
+    fn release(&mut self, out: &mut Vec<Message>) {
+        self.slots.iter_mut().for_each(|slot| slot.claimable = false);
         self.emit(out);
     }
 

@@ -56,6 +56,11 @@ impl Http1 {
         }
     }
 
+    /// Whether any message started yet.
+    pub(super) const fn is_begun(&self) -> bool {
+        self.exchanges.is_begun()
+    }
+
     /// Takes the next bytes of a direction.
     pub(super) fn push(
         &mut self,
@@ -116,8 +121,11 @@ impl Http1 {
                     let Some(framing) = Framing::of_request(&head) else {
                         return Some(length + input.len());
                     };
+                    let no_body = head.method == "HEAD" && self.exchanges.may_lack_body();
                     let half = Half::new(head, length, call, &self.options);
-                    self.exchanges.request(began, half, out);
+                    if self.exchanges.request(began, half, out) && no_body {
+                        self.end_without_body(out);
+                    }
                     self.requests.body(framing);
                 }
                 Step::Body(bytes) => {
@@ -147,8 +155,7 @@ impl Http1 {
         out: &mut Vec<Message>,
     ) -> Option<usize> {
         if status_line(input) == Probe::Start && self.exchanges.may_lack_body() {
-            self.exchanges.end_response(None, out);
-            self.responses.next_message();
+            self.end_without_body(out);
         }
         loop {
             match self.responses.step(call, &mut input) {
@@ -163,7 +170,8 @@ impl Http1 {
                         self.responses.next_message();
                         continue;
                     }
-                    self.exchanges.response(began, Half::new(head, length, call, &self.options));
+                    let half = Half::new(head, length, call, &self.options);
+                    self.exchanges.response(began, half, out);
                     self.responses.body(framing);
                     if last {
                         self.exchanges.end_response(Some(call), out);
@@ -179,6 +187,12 @@ impl Http1 {
                 Step::Malformed { held } => return Some(held + input.len()),
             }
         }
+    }
+
+    /// The open response has no body, whatever its head says.
+    fn end_without_body(&mut self, out: &mut Vec<Message>) {
+        self.exchanges.end_response(None, out);
+        self.responses.next_message();
     }
 
     fn requests_lost(&mut self, length: u64, out: &mut Vec<Message>) {

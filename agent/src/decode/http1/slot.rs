@@ -69,23 +69,25 @@ pub(super) struct Slot {
     pub(super) response: Option<Half<Response>>,
     /// Whether the next response that starts may be its own.
     pub(super) awaits: bool,
+    /// Whether its request may still come, being seen late.
+    pub(super) claimable: bool,
 }
 
 impl Slot {
     /// A request that came; `awaits` tells whether its response will be recognised.
     pub(super) const fn request(began: Call, request: Half<Request>, awaits: bool) -> Self {
-        Self { began, request: Some(request), response: None, awaits }
+        Self { began, request: Some(request), response: None, awaits, claimable: false }
     }
 
     /// A response to a request that is not known.
-    pub(super) const fn response(began: Call, response: Half<Response>) -> Self {
-        Self { began, request: None, response: Some(response), awaits: false }
+    pub(super) const fn response(began: Call, response: Half<Response>, claimable: bool) -> Self {
+        Self { began, request: None, response: Some(response), awaits: false, claimable }
     }
 
     /// Whether nothing more can come to it.
     pub(super) fn is_complete(&self) -> bool {
         let response = self.response.as_ref().map_or(!self.awaits, |response| response.ended);
-        response && self.request.as_ref().is_none_or(|request| request.ended)
+        response && !self.claimable && self.request.as_ref().is_none_or(|request| request.ended)
     }
 
     /// Whether its connection may turn into something else, once it is answered.

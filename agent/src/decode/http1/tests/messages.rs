@@ -296,3 +296,53 @@ fn removes_codings() {
     let fields = "Content-Encoding: GZIP\r\nContent-Length: 3";
     check(&[get("/"), response(fields, b"abc")], &["GET / [0 ] > 200 [3 abc]"]);
 }
+
+/// The call that sends a request may return late, after another thread received the response.
+#[test]
+fn a_request_may_be_seen_after_its_response() {
+    let late = |request: &str, events: usize| {
+        Event::Late(Direction::Transmit, request.as_bytes().to_vec(), events)
+    };
+    let request = "GET /a HTTP/1.1\r\n\r\n";
+    check_times(
+        &[ok("a"), late(request, 1), get("/b"), ok("b")],
+        &["GET /a [0 ] > 200 [1 a] @0 +5", "GET /b [0 ] > 200 [1 b] @20 +15"],
+    );
+    check(
+        &[rx("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na"), late(request, 1), rx("b"), End],
+        &["GET /a [0 ] > 200 [2 ab]"],
+    );
+    check(
+        &[
+            rx("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"),
+            late("HEAD /a HTTP/1.1\r\n\r\n", 1),
+            get("/b"),
+            ok("b"),
+        ],
+        &["HEAD /a [0 ] > 200 [0 ]", "GET /b [0 ] > 200 [1 b]"],
+    );
+    // Behind a gap too, it must not be taken for a request that is still to be answered.
+    check(
+        &[get("/0"), rx_gap(9), ok("0"), ok("a"), late(request, 1), get("/b"), ok("b")],
+        &[
+            "gap Receive 9",
+            "GET /0 [0 ] > -",
+            "- > 200 [1 0]",
+            "- > 200 [1 a]",
+            "GET /a [0 ] > -",
+            "GET /b [0 ] > 200 [1 b]",
+        ],
+    );
+}
+
+/// A connection that began like HTTP, and never was, is counted whole.
+#[test]
+fn counts_what_only_looked_like_http() {
+    check(&[tx("GET / HTTP/1.1\r\nHost"), End], &["opaque 20 0"]);
+    check(
+        &[rx("x"), tx("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"), tx("y"), End],
+        &["opaque 38 1"],
+    );
+    let endless = tx("a: b\r\n".repeat(50_000));
+    check(&[tx("GET / HTTP/1.1\r\n"), endless, End], &["opaque 300016 0"]);
+}

@@ -20,6 +20,8 @@ use crate::{
 enum Event {
     Data(Direction, Vec<u8>),
     Gap(Direction, u64),
+    /// Data of a call that was entered so many events before.
+    Late(Direction, Vec<u8>, usize),
     End,
     Stop,
 }
@@ -32,6 +34,9 @@ impl fmt::Debug for Event {
             Self::Data(Direction::Transmit, bytes) => write!(f, "tx({:?})", show_bytes(bytes)),
             Self::Data(Direction::Receive, bytes) => write!(f, "rx({:?})", show_bytes(bytes)),
             Self::Gap(direction, length) => write!(f, "gap({direction:?}, {length})"),
+            Self::Late(direction, bytes, events) => {
+                write!(f, "late({direction:?}, {:?}, {events})", show_bytes(bytes))
+            }
             End => f.write_str("End"),
             Stop => f.write_str("Stop"),
         }
@@ -81,11 +86,13 @@ fn decode(options: &Options, events: &[Event]) -> Vec<Message> {
             offset
         };
         let content = match event {
-            Event::Data(direction, bytes) => SegmentContent::Data {
-                direction: *direction,
-                offset: advance(*direction, bytes.len()),
-                bytes: Bytes::copy_from_slice(bytes),
-            },
+            Event::Data(direction, bytes) | Event::Late(direction, bytes, _) => {
+                SegmentContent::Data {
+                    direction: *direction,
+                    offset: advance(*direction, bytes.len()),
+                    bytes: Bytes::copy_from_slice(bytes),
+                }
+            }
             Event::Gap(direction, length) => SegmentContent::Gap {
                 direction: *direction,
                 offset: advance(*direction, usize::try_from(*length).unwrap()),
@@ -98,7 +105,11 @@ fn decode(options: &Options, events: &[Event]) -> Vec<Message> {
                 continue;
             }
         };
-        let segment = Segment { connection: CONNECTION, call: call(number), content };
+        let mut call = call(number);
+        if let Event::Late(_, _, events) = event {
+            call.entered -= 10 * *events as u64;
+        }
+        let segment = Segment { connection: CONNECTION, call, content };
         connection.push(&segment, &mut out);
     }
     out
