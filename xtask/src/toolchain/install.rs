@@ -19,8 +19,11 @@ pub(super) fn compiler() -> Result<()> {
     let Err(rustup) = by_rustup() else {
         return Ok(());
     };
-    let reason = format!("{rustup:#}");
-    packages::install(&format!("compiling for BPF ({reason})"), &PACKAGES).context(NO_COMPILER)
+    packages::install(
+        "compiling for BPF, for which rustup does not serve",
+        &PACKAGES,
+    )
+    .with_context(|| format!("{NO_COMPILER}: {rustup:#}"))
 }
 
 fn by_rustup() -> Result<()> {

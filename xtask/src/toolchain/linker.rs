@@ -37,21 +37,12 @@ pub(super) fn install(llvm: u32) -> Result<()> {
     let installed = match compile(llvm) {
         Ok(()) => llvm,
         Err(error) => {
-            eprintln!("xtask: {error:#}");
-            download().with_context(|| by_hand(llvm))?;
+            let compile = format!("failed to install bpf-linker for LLVM {llvm}: {error:#}");
+            download().context(compile)?;
             RELEASED_LLVM
         }
     };
     fs::write(stamp(), format!("{installed}\n")).context("failed to record bpf-linker's LLVM")
-}
-
-fn by_hand(llvm: u32) -> String {
-    format!(
-        "found no bpf-linker for LLVM {llvm}: install the package llvm-{llvm}-dev, or put \
-         bpf-linker {VERSION} in {} and `{RELEASED_LLVM}` in {}",
-        program().display(),
-        stamp().display()
-    )
 }
 
 fn compile(llvm: u32) -> Result<()> {
