@@ -1,34 +1,34 @@
-//! Installs a compiler for BPF: by rustup, or, where its server is out of reach, from the
-//! distribution.
+//! Installs a compiler for BPF: rustup's nightly, or the distribution's.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::compiler::{self, NIGHTLY};
+use super::compiler::{self, Compiler, NIGHTLY};
 use crate::{command, packages};
-
-pub(super) const NO_COMPILER: &str = "found no Rust compiler for bpfel-unknown-none: run `rustup \
-    toolchain install nightly --component rust-src`, or install the packages rustc-web cargo-web \
-    libstd-rust-web-dev-bpf";
 
 /// Debian's; they bring a ready-made `core` for BPF.
 const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
 
-pub(super) fn compiler() -> Result<()> {
-    let Err(rustup) = by_rustup() else {
-        return Ok(());
-    };
-    packages::install(
-        "compiling for BPF, for which rustup does not serve",
-        &PACKAGES,
-    )
-    .with_context(|| format!("{NO_COMPILER}: {rustup:#}"))
+/// `None` when it is there already: then it was tried before.
+pub(super) fn distribution() -> Result<Option<Compiler>> {
+    if compiler::distribution()?.is_some() {
+        return Ok(None);
+    }
+    packages::install("compiling for BPF", &PACKAGES)?;
+    let installed = compiler::distribution()?;
+    installed
+        .context("rustc-web is too old, or came without its core for BPF")
+        .map(Some)
 }
 
-fn by_rustup() -> Result<()> {
+/// `None` when it is there already: then it was tried before.
+pub(super) fn nightly() -> Result<Option<Compiler>> {
+    if compiler::nightly()?.is_some() {
+        return Ok(None);
+    }
     if command::find("rustup").is_none() {
-        bail!("no rustup");
+        bail!("there is no rustup");
     }
     let arguments: &[&str] = if compiler::has_nightly()? {
         eprintln!("xtask: compiling for BPF: installing rustup's component rust-src (nightly)");
@@ -46,10 +46,9 @@ fn by_rustup() -> Result<()> {
         ]
     };
     // The server may be out of reach for good: no long series of attempts.
-    command::output(
-        Command::new("rustup")
-            .args(arguments)
-            .env("RUSTUP_MAX_RETRIES", "1"),
-    )
-    .map(drop)
+    let mut rustup = Command::new("rustup");
+    command::output(rustup.args(arguments).env("RUSTUP_MAX_RETRIES", "1"))?;
+    compiler::nightly()?
+        .context("rustup's nightly came without rust-src")
+        .map(Some)
 }

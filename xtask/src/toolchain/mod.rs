@@ -16,35 +16,47 @@ use crate::workspace;
 
 /// Nothing is remembered from the last time: a toolchain may be gone since.
 pub(crate) fn prepare() -> Result<Compiler> {
-    let compiler = match choose()? {
-        Some(compiler) => compiler,
-        None => {
-            install::compiler()?;
-            match choose()? {
-                Some(compiler) => compiler,
-                None => bail!(install::NO_COMPILER),
-            }
-        }
-    };
+    let present = [compiler::distribution()?, compiler::nightly()?];
+    let complete = present
+        .into_iter()
+        .flatten()
+        .find(|compiler| linker::fits(compiler.llvm));
+    let compiler = complete.map_or_else(install_missing, Ok)?;
     compiler.link()?;
-    if !linker::fits(compiler.llvm) {
-        linker::install(compiler.llvm)?;
-    }
     record(compiler.toolchain)?;
     Ok(compiler)
 }
 
-/// The first compiler that has its linker already, else the first compiler.
-fn choose() -> Result<Option<Compiler>> {
-    let mut first = None;
-    for find in [compiler::distribution, compiler::nightly] {
-        match find()? {
-            Some(compiler) if linker::fits(compiler.llvm) => return Ok(Some(compiler)),
-            Some(compiler) => first = first.or(Some(compiler)),
-            None => {}
+/// The ways to a compiler with its linker, from the one that installs least. One may end at a
+/// server that is out of reach, or at an LLVM for which there is no bpf-linker.
+fn install_missing() -> Result<Compiler> {
+    let ways = [
+        compiler::distribution,
+        compiler::nightly,
+        install::nightly,
+        install::distribution,
+    ];
+    let mut reasons = Vec::new();
+    for way in ways {
+        match way().and_then(with_linker) {
+            Ok(Some(compiler)) => return Ok(compiler),
+            Ok(None) => {}
+            Err(error) => reasons.push(format!("{error:#}")),
         }
     }
-    Ok(first)
+    bail!(
+        "failed to install a Rust compiler and a bpf-linker for BPF: {}",
+        reasons.join("; ")
+    )
+}
+
+fn with_linker(compiler: Option<Compiler>) -> Result<Option<Compiler>> {
+    if let Some(compiler) = &compiler
+        && !linker::fits(compiler.llvm)
+    {
+        linker::install(compiler.llvm)?;
+    }
+    Ok(compiler)
 }
 
 /// Writes only what changed: cargo rebuilds the kernel half when the file is newer.
