@@ -16,19 +16,12 @@ const DISTRIBUTION: &str = "tlstap-bpf";
 fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let tools = root.join("target/tools");
-    println!(
-        "cargo::rerun-if-changed={}",
-        tools.join("toolchain").display()
-    );
+    println!("cargo::rerun-if-changed={}", tools.join("toolchain").display());
     let toolchain = fs::read_to_string(tools.join("toolchain")).unwrap_or("nightly".to_owned());
     let toolchain = toolchain.trim();
 
     let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths(
-        [tools.join("bin")]
-            .into_iter()
-            .chain(env::split_paths(&path)),
-    )?;
+    let path = env::join_paths([tools.join("bin")].into_iter().chain(env::split_paths(&path)))?;
     // SAFETY: a build script has one thread until aya-build starts its own.
     unsafe {
         env::set_var("PATH", path);
@@ -41,9 +34,7 @@ fn main() -> Result<()> {
     let kernel_half = root.join("agent-ebpf");
     let package = Package {
         name: "tlstap-ebpf",
-        root_dir: kernel_half
-            .to_str()
-            .context("the path of the checkout is not UTF-8")?,
+        root_dir: kernel_half.to_str().context("the path of the checkout is not UTF-8")?,
         ..Package::default()
     };
     build_ebpf([package], Toolchain::Custom(toolchain))

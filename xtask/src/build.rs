@@ -14,11 +14,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn build(args: &Args) -> Result<()> {
-    let program = if args.fixed {
-        agent_static()?
-    } else {
-        agent()?
-    };
+    let program = if args.fixed { agent_static()? } else { agent()? };
     eprintln!("xtask: built {}", program.display());
     Ok(())
 }
@@ -38,14 +34,7 @@ fn agent_static() -> Result<PathBuf> {
     let target = workspace::target()?.join("static");
     command::run(
         command::cargo()
-            .args([
-                "build",
-                "--release",
-                "--package",
-                "tlstap",
-                "--target",
-                &triple,
-            ])
+            .args(["build", "--release", "--package", "tlstap", "--target", &triple])
             .arg("--target-dir")
             .arg(&target)
             .env("RUSTFLAGS", "-C target-feature=+crt-static"),

@@ -16,16 +16,7 @@ pub(crate) fn ci() -> Result<()> {
     let began = Instant::now();
     step("toolchain", || toolchain::prepare().map(drop))?;
     step("rustfmt", || cargo(&["fmt", "--all", "--check"]))?;
-    step("clippy", || {
-        cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ])
-    })?;
+    step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("clippy, kernel half", clippy_kernel_half)?;
     step("tests", || test::test(&test::Args::default()))?;
     step("rustdoc", rustdoc)?;
@@ -47,17 +38,8 @@ fn cargo(arguments: &[&str]) -> Result<()> {
 }
 
 fn rustdoc() -> Result<()> {
-    let arguments = [
-        "doc",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-    ];
-    command::run(
-        command::cargo()
-            .args(arguments)
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )
+    let arguments = ["doc", "--workspace", "--no-deps", "--document-private-items"];
+    command::run(command::cargo().args(arguments).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 /// On the host the kernel half is an empty program, so it is looked at as BPF too.
@@ -67,14 +49,7 @@ fn clippy_kernel_half() -> Result<()> {
     let mut clippy = Command::new("rustup");
     clippy
         .current_dir(workspace::root())
-        .args([
-            "run",
-            compiler.toolchain,
-            "cargo",
-            "clippy",
-            "--package",
-            "tlstap-ebpf",
-        ])
+        .args(["run", compiler.toolchain, "cargo", "clippy", "--package", "tlstap-ebpf"])
         .args(["--target", "bpfel-unknown-none"])
         .env_remove("RUSTC")
         .env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{ARCH}\""));
@@ -91,13 +66,7 @@ fn ensure_clippy(compiler: &Compiler) -> Result<()> {
         let clippy = Package::new("rust-web-clippy", "/usr/bin/clippy-driver");
         return packages::ensure("linting the kernel half", &[clippy]);
     }
-    let add = [
-        "component",
-        "add",
-        "clippy",
-        "--toolchain",
-        compiler.toolchain,
-    ];
+    let add = ["component", "add", "clippy", "--toolchain", compiler.toolchain];
     command::output(Command::new("rustup").args(add)).map(drop)
 }
 
@@ -107,14 +76,7 @@ fn deny() -> Result<()> {
     let program = workspace::tools().join("bin/cargo-deny");
     if !program.exists() {
         eprintln!("xtask: installing cargo-deny (some minutes)");
-        let install = [
-            "install",
-            "cargo-deny",
-            "--locked",
-            "--quiet",
-            "--debug",
-            "--root",
-        ];
+        let install = ["install", "cargo-deny", "--locked", "--quiet", "--debug", "--root"];
         command::run(command::cargo().args(install).arg(workspace::tools()))?;
     }
     let deny = |arguments: &[&str]| {

@@ -18,9 +18,7 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs `command` with our stdout and stderr.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("failed to start {}", line(command)))?;
+    let status = command.status().with_context(|| format!("failed to start {}", line(command)))?;
     if !status.success() {
         bail!("{} failed ({status})", line(command));
     }
@@ -29,22 +27,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs `command` silently and gives its stdout. The error holds the last line of its stderr.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
+    let Output { status, stdout, stderr } = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("failed to start {}", line(command)))?;
     if !status.success() {
         let stderr = String::from_utf8_lossy(&stderr);
         let reason = stderr.lines().rfind(|line| !line.trim().is_empty());
-        bail!(
-            "{} failed ({})",
-            line(command),
-            reason.unwrap_or(&status.to_string()).trim()
-        );
+        bail!("{} failed ({})", line(command), reason.unwrap_or(&status.to_string()).trim());
     }
     Ok(String::from_utf8_lossy(&stdout).into_owned())
 }
@@ -65,12 +55,7 @@ pub(crate) fn is_root() -> bool {
 /// The command as one would type it.
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let mut words = vec![
-        program
-            .file_name()
-            .unwrap_or(program.as_os_str())
-            .to_string_lossy(),
-    ];
+    let mut words = vec![program.file_name().unwrap_or(program.as_os_str()).to_string_lossy()];
     words.extend(command.get_args().map(OsStr::to_string_lossy));
     format!("`{}`", words.join(" "))
 }

@@ -18,11 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    about = "Development tasks of tlstap"
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Development tasks of tlstap")]
 enum Verb {
     /// Build the agent and run it as root
     Run(run::Args),

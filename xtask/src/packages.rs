@@ -36,11 +36,7 @@ pub(crate) fn ensure(purpose: &str, packages: &[Package]) -> Result<()> {
         .filter(|package| package.is_missing())
         .map(|package| package.name)
         .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        install(purpose, &missing)
-    }
+    if missing.is_empty() { Ok(()) } else { install(purpose, &missing) }
 }
 
 pub(crate) fn install(purpose: &str, packages: &[&str]) -> Result<()> {
@@ -69,8 +65,7 @@ fn apt_install(packages: &[&str]) -> Result<()> {
 
 fn apt() -> Command {
     let mut apt = Command::new("apt-get");
-    apt.env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-qq", "-o", "DPkg::Lock::Timeout=300"]);
+    apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "DPkg::Lock::Timeout=300"]);
     apt
 }
 

@@ -15,11 +15,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let agent = build::agent()?;
-    let mut agent = if command::is_root() {
-        Command::new(agent)
-    } else {
-        with_sudo(agent.into())?
-    };
+    let mut agent = if command::is_root() { Command::new(agent) } else { with_sudo(agent.into())? };
     Err(agent.args(&args.agent).exec()).context("failed to start the agent")
 }
 

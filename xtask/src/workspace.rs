@@ -21,7 +21,5 @@ pub(crate) fn tools() -> PathBuf {
 pub(crate) fn target() -> Result<PathBuf> {
     let program = env::current_exe().context("failed to find the path of xtask")?;
     let target = program.parent().and_then(Path::parent);
-    Ok(target
-        .context("xtask lies in no target directory; start it by cargo")?
-        .to_owned())
+    Ok(target.context("xtask lies in no target directory; start it by cargo")?.to_owned())
 }

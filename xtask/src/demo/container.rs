@@ -24,13 +24,7 @@ impl Container {
     pub(super) fn start() -> Result<Self> {
         let mut init = dying_with_us("KILL")
             .args(["unshare", "--mount", "--pid", "--net", "--uts", "--ipc"])
-            .args([
-                "--fork",
-                "--kill-child=KILL",
-                "sh",
-                "-c",
-                "eval \"$SCRIPT\"",
-            ])
+            .args(["--fork", "--kill-child=KILL", "sh", "-c", "eval \"$SCRIPT\""])
             .env("SCRIPT", SCRIPT)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -54,9 +48,7 @@ impl Container {
     }
 
     pub(super) fn send_requests(&mut self) -> Result<()> {
-        self.stdin
-            .write_all(b"\n")
-            .context("failed to start the client in the container")
+        self.stdin.write_all(b"\n").context("failed to start the client in the container")
     }
 }
 

@@ -24,11 +24,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn demo(args: &Args) -> Result<()> {
-    let agent = if args.no_build {
-        workspace::target()?.join("release/tlstap")
-    } else {
-        build::agent()?
-    };
+    let agent =
+        if args.no_build { workspace::target()?.join("release/tlstap") } else { build::agent()? };
     if !command::is_root() {
         let xtask = env::current_exe().context("failed to find the path of xtask")?;
         let mut again = run::with_sudo(xtask.into())?;

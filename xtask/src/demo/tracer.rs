@@ -28,24 +28,13 @@ impl Tracer {
     pub(super) fn start(program: &Path, records: u32) -> Result<Self> {
         let mut agent = dying_with_us("TERM")
             .arg(program)
-            .args([
-                "trace",
-                "--comm",
-                "curl",
-                "--comm",
-                "openssl",
-                "--duration",
-                "10s",
-            ])
+            .args(["trace", "--comm", "curl", "--comm", "openssl", "--duration", "10s"])
             .args(["--count", &records.to_string()])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .context("failed to start the agent")?;
-        let stderr = agent
-            .stderr
-            .take()
-            .context("failed to open the agent's stderr")?;
+        let stderr = agent.stderr.take().context("failed to open the agent's stderr")?;
         forward_signals(&agent)?;
         let (sender, ready) = mpsc::channel();
         thread::spawn(move || {

@@ -26,11 +26,7 @@ pub(crate) struct Compiler {
 pub(super) fn distribution() -> Result<Option<Compiler>> {
     let usr = Path::new("/usr");
     let complete = usr.join("bin/cargo").exists() && holds_bpf_core(usr);
-    if complete {
-        probe(DISTRIBUTION, &usr.join("bin/rustc"))
-    } else {
-        Ok(None)
-    }
+    if complete { probe(DISTRIBUTION, &usr.join("bin/rustc")) } else { Ok(None) }
 }
 
 /// rustup's nightly with the sources of `core`, which cargo then compiles for BPF.
@@ -40,11 +36,7 @@ pub(super) fn nightly() -> Result<Option<Compiler>> {
     };
     let core = "lib/rustlib/src/rust/library/core/Cargo.toml";
     let complete = sysroot(&rustc).is_some_and(|sysroot| sysroot.join(core).exists());
-    if complete {
-        probe(NIGHTLY, &rustc)
-    } else {
-        Ok(None)
-    }
+    if complete { probe(NIGHTLY, &rustc) } else { Ok(None) }
 }
 
 /// Whether rustup's nightly is there and new enough, whatever else it lacks.

@@ -17,9 +17,7 @@ pub(super) fn distribution() -> Result<Option<Compiler>> {
     }
     packages::install("compiling for BPF", &PACKAGES)?;
     let installed = compiler::distribution()?;
-    installed
-        .context("rustc-web is too old, or came without its core for BPF")
-        .map(Some)
+    installed.context("rustc-web is too old, or came without its core for BPF").map(Some)
 }
 
 /// `None` when it is there already: then it was tried before.
@@ -35,20 +33,10 @@ pub(super) fn nightly() -> Result<Option<Compiler>> {
         &["component", "add", "rust-src", "--toolchain", NIGHTLY]
     } else {
         eprintln!("xtask: compiling for BPF: installing rustup's nightly with rust-src");
-        &[
-            "toolchain",
-            "install",
-            NIGHTLY,
-            "--profile",
-            "minimal",
-            "--component",
-            "rust-src",
-        ]
+        &["toolchain", "install", NIGHTLY, "--profile", "minimal", "--component", "rust-src"]
     };
     // The server may be out of reach for good: no long series of attempts.
     let mut rustup = Command::new("rustup");
     command::output(rustup.args(arguments).env("RUSTUP_MAX_RETRIES", "1"))?;
-    compiler::nightly()?
-        .context("rustup's nightly came without rust-src")
-        .map(Some)
+    compiler::nightly()?.context("rustup's nightly came without rust-src").map(Some)
 }

@@ -26,9 +26,7 @@ fn program() -> PathBuf {
 /// Whether the linker that is there reads the bitcode of a compiler with this LLVM. It is started
 /// because a removed LLVM leaves it without its library.
 pub(super) fn fits(llvm: u32) -> bool {
-    let recorded = fs::read_to_string(stamp())
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let recorded = fs::read_to_string(stamp()).ok().and_then(|text| text.trim().parse().ok());
     recorded.is_some_and(|recorded: u32| recorded >= llvm)
         && command::output(Command::new(program()).arg("--version")).is_ok()
 }
@@ -53,29 +51,15 @@ fn compile(llvm: u32) -> Result<()> {
             Package::new("g++", "c++"),
             Package::new("libzstd-dev", "/usr/include/zstd.h"),
             Package::new("zlib1g-dev", "/usr/include/zlib.h"),
-            Package::new(
-                &format!("libpolly-{llvm}-dev"),
-                &format!("{prefix}/lib/libPolly.a"),
-            ),
-            Package::new(
-                &format!("llvm-{llvm}-dev"),
-                &format!("{prefix}/include/llvm-c/Core.h"),
-            ),
+            Package::new(&format!("libpolly-{llvm}-dev"), &format!("{prefix}/lib/libPolly.a")),
+            Package::new(&format!("llvm-{llvm}-dev"), &format!("{prefix}/include/llvm-c/Core.h")),
         ],
     )?;
     eprintln!("xtask: installing bpf-linker {VERSION} for LLVM {llvm} (a minute)");
     let feature = format!("llvm-{llvm}");
     command::run(
         command::cargo()
-            .args([
-                "install",
-                "bpf-linker",
-                "--version",
-                VERSION,
-                "--locked",
-                "--quiet",
-                "--force",
-            ])
+            .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--quiet", "--force"])
             .args(["--no-default-features", "--features", &feature, "--root"])
             .arg(workspace::tools())
             .env("LLVM_PREFIX", prefix),
@@ -96,27 +80,10 @@ fn download() -> Result<()> {
     let releases = "https://github.com/aya-rs/bpf-linker/releases/download";
     let url = format!("{releases}/v{VERSION}/{archive}");
     eprintln!("xtask: installing bpf-linker {VERSION} from {url}");
-    let (bin, file) = (
-        workspace::tools().join("bin"),
-        workspace::tools().join(archive),
-    );
+    let (bin, file) = (workspace::tools().join("bin"), workspace::tools().join(archive));
     fs::create_dir_all(&bin).with_context(|| format!("failed to create {}", bin.display()))?;
-    let curl = [
-        "--fail",
-        "--silent",
-        "--show-error",
-        "--location",
-        "--retry",
-        "2",
-        "--output",
-    ];
+    let curl = ["--fail", "--silent", "--show-error", "--location", "--retry", "2", "--output"];
     command::output(Command::new("curl").args(curl).arg(&file).arg(url))?;
-    command::output(
-        Command::new("tar")
-            .args(["--zstd", "-xf"])
-            .arg(&file)
-            .arg("-C")
-            .arg(bin),
-    )?;
+    command::output(Command::new("tar").args(["--zstd", "-xf"]).arg(&file).arg("-C").arg(bin))?;
     fs::remove_file(&file).with_context(|| format!("failed to remove {}", file.display()))
 }

@@ -17,10 +17,7 @@ use crate::workspace;
 /// Nothing is remembered from the last time: a toolchain may be gone since.
 pub(crate) fn prepare() -> Result<Compiler> {
     let present = [compiler::distribution()?, compiler::nightly()?];
-    let complete = present
-        .into_iter()
-        .flatten()
-        .find(|compiler| linker::fits(compiler.llvm));
+    let complete = present.into_iter().flatten().find(|compiler| linker::fits(compiler.llvm));
     let compiler = complete.map_or_else(install_missing, Ok)?;
     compiler.link()?;
     record(compiler.toolchain)?;
@@ -30,12 +27,7 @@ pub(crate) fn prepare() -> Result<Compiler> {
 /// The ways to a compiler with its linker, from the one that installs least. One may end at a
 /// server that is out of reach, or at an LLVM for which there is no bpf-linker.
 fn install_missing() -> Result<Compiler> {
-    let ways = [
-        compiler::distribution,
-        compiler::nightly,
-        install::nightly,
-        install::distribution,
-    ];
+    let ways = [compiler::distribution, compiler::nightly, install::nightly, install::distribution];
     let mut reasons = Vec::new();
     for way in ways {
         match way().and_then(with_linker) {
@@ -44,10 +36,7 @@ fn install_missing() -> Result<Compiler> {
             Err(error) => reasons.push(format!("{error:#}")),
         }
     }
-    bail!(
-        "failed to install a Rust compiler and a bpf-linker for BPF: {}",
-        reasons.join("; ")
-    )
+    bail!("failed to install a Rust compiler and a bpf-linker for BPF: {}", reasons.join("; "))
 }
 
 fn with_linker(compiler: Option<Compiler>) -> Result<Option<Compiler>> {
