@@ -35,13 +35,7 @@ impl Talk {
     /// Compiles it into a folder.
     pub(crate) fn compile(into: &Path) -> Result<PathBuf> {
         let binary = into.join("talk");
-        let source = tool::fixtures().join("talk.c");
-        let mut command = tool::command("cc", ["-O1", "-g", "-Wall", "-Wextra", "-o"])?;
-        command
-            .arg(&binary)
-            .arg(source)
-            .args(["-lssl", "-lcrypto", "-pthread"]);
-        tool::run(command).context("failed to compile the fixture (needs gcc and libssl-dev)")?;
+        compile(&binary, &[])?;
         Ok(binary)
     }
 
@@ -68,6 +62,11 @@ impl Talk {
             .into())
     }
 
+    /// Compiles one that needs no file but itself, into a folder.
+    pub fn compile_static(into: &Path) -> Result<()> {
+        compile(&into.join("talk"), &["-static"])
+    }
+
     /// Starts it, with what the client says and what the server answers, until it is ready.
     pub fn start(self, request: &[u8], response: &[u8]) -> Result<Talking> {
         let folder = tempfile::tempdir()?;
@@ -86,6 +85,18 @@ impl Talk {
             _texts: folder,
         })
     }
+}
+
+fn compile(binary: &Path, flags: &[&str]) -> Result<()> {
+    let source = tool::fixtures().join("talk.c");
+    let mut command = tool::command("cc", ["-O1", "-g", "-Wall", "-Wextra", "-o"])?;
+    command
+        .arg(binary)
+        .args(flags)
+        .arg(source)
+        .args(["-lssl", "-lcrypto", "-pthread"]);
+    tool::run(command).context("failed to compile the fixture (needs gcc and libssl-dev)")?;
+    Ok(())
 }
 
 /// The fixture, which has libssl mapped and waits.

@@ -6,17 +6,22 @@
 
 mod web;
 
+mod changed;
 mod endings;
 mod exchanges;
 mod filters;
+mod fresh;
 mod idle;
 mod listing;
+mod many;
 mod missing;
+mod odd;
 mod output;
 mod pair;
 mod plaintext;
 mod programs;
 mod refusals;
+mod restart;
 mod storm;
 
 use std::{
@@ -54,6 +59,11 @@ const ALL: &[&[(&str, Test)]] = &[
     pair::TESTS,
     programs::TESTS,
     exchanges::TESTS,
+    many::TESTS,
+    changed::TESTS,
+    fresh::TESTS,
+    odd::TESTS,
+    restart::TESTS,
 ];
 
 fn main() -> Result<ExitCode> {

@@ -1,6 +1,8 @@
 //! Containers: put together, started, watched, removed.
 
 use std::{
+    ffi::OsStr,
+    fs,
     path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
@@ -167,6 +169,30 @@ impl Container {
     /// Runs a command in it; its stdout, trimmed.
     pub fn exec(&self, command: &[&str]) -> Result<String> {
         docker(["exec", &self.name].iter().chain(command))
+    }
+
+    /// Copies a file out of it.
+    pub fn copy_out(&self, path: &str, to: &Path) -> Result<()> {
+        let from = format!("{}:{path}", self.name);
+        docker([
+            "cp".as_ref(),
+            "--follow-link".as_ref(),
+            OsStr::new(&from),
+            to.as_os_str(),
+        ])?;
+        Ok(())
+    }
+
+    /// Writes its whole root into a folder.
+    pub fn export(&self, to: &Path) -> Result<()> {
+        let archive = to.with_extension("tar");
+        let mut export = client(["export", "--output"])?;
+        export.arg(&archive).arg(&self.name);
+        tool::run(export)?;
+        let mut unpack = tool::command("tar", ["--extract", "--file"])?;
+        unpack.arg(&archive).arg("--directory").arg(to);
+        tool::run(unpack)?;
+        Ok(fs::remove_file(archive)?)
     }
 
     /// Waits until its first process has ended; its exit status.

@@ -18,7 +18,10 @@ use std::{
 
 use anyhow::{Result, bail};
 
-pub use self::container::{Container, Run};
+pub use self::{
+    container::{Container, Run},
+    image::Derived,
+};
 use self::{daemon::Daemon, lock::Lock};
 use crate::tool;
 
@@ -76,8 +79,8 @@ impl Docker {
         Ok(self.image.get().map_or("", String::as_str))
     }
 
-    /// Builds an image from a Dockerfile that begins `FROM` [`Docker::image`], in a folder.
-    pub fn derive(&self, dockerfile: &str, context: &Path) -> Result<image::Derived> {
+    /// Builds an image by a Dockerfile in a folder, every step anew.
+    pub fn derive(&self, dockerfile: &str, context: &Path) -> Result<Derived> {
         image::derive(dockerfile, context)
     }
 
