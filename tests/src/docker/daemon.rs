@@ -29,8 +29,6 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 
 pub(super) struct Daemon {
     process: Child,
-    /// Empty control groups that it leaves and that were not there before.
-    cgroups: Vec<PathBuf>,
 }
 
 impl Daemon {
@@ -41,10 +39,6 @@ impl Daemon {
             env::var_os("DOCKER_HOST").is_none(),
             "no daemon answers at DOCKER_HOST"
         );
-        let cgroups = cgroups()
-            .into_iter()
-            .filter(|folder| !folder.exists())
-            .collect();
         let cache = cache::folder()?;
         let log = File::create(cache.join("dockerd.log"))?;
         let mut command = tool::command("setpriv", ["--pdeathsig", "TERM", "--"])?;
@@ -65,7 +59,7 @@ impl Daemon {
             .stderr(log);
         fs::create_dir_all(RUN)?;
         let process = command.spawn().context("failed to start dockerd")?;
-        let mut daemon = Self { process, cgroups };
+        let mut daemon = Self { process };
         daemon.wait_until_it_answers(&cache)?;
         Ok(daemon)
     }
@@ -89,9 +83,10 @@ impl Daemon {
         deadline::until("the end of dockerd", LIMIT, || {
             Ok(self.process.try_wait()?)
         })?;
+        unmount_left()?;
         fs::remove_dir_all(RUN).context("failed to remove what dockerd left")?;
-        for folder in &self.cgroups {
-            // Fails only when somebody else uses it meanwhile.
+        for folder in cgroups() {
+            // Fails when it is not there, or when somebody else uses it meanwhile.
             let _ = fs::remove_dir(folder);
         }
         Ok(())
@@ -105,7 +100,17 @@ impl Daemon {
     }
 }
 
-/// The control group `docker` of each hierarchy, there or not.
+/// Unmounts what dockerd leaves mounted, such as the host's network namespace.
+fn unmount_left() -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let left = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    for mount in left.filter(|mount| Path::new(mount).starts_with(RUN)) {
+        tool::run(tool::command("umount", [mount])?)?;
+    }
+    Ok(())
+}
+
+/// The control group `docker` of each hierarchy: empty ones stay when dockerd ends.
 fn cgroups() -> Vec<PathBuf> {
     let mut folders = vec![Path::new(CGROUPS).join("docker")];
     let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
