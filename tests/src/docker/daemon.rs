@@ -25,6 +25,8 @@ const SOCKET: &str = "unix:///var/run/docker.sock";
 /// What lives as long as the daemon.
 const RUN: &str = "/run/tlstap-tests";
 
+const PIDFILE: &str = "/run/tlstap-tests/docker.pid";
+
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 pub(super) struct Daemon {
@@ -44,12 +46,7 @@ impl Daemon {
         let mut command = tool::command("setpriv", ["--pdeathsig", "TERM", "--"])?;
         command.arg(tool::find("dockerd")?);
         command.arg("--data-root").arg(cache.join("docker"));
-        command.args([
-            "--exec-root",
-            RUN,
-            "--pidfile",
-            "/run/tlstap-tests/docker.pid",
-        ]);
+        command.args(["--exec-root", RUN, "--pidfile", PIDFILE]);
         command.args(["--host", SOCKET, "--bridge", "none"]);
         command.args(["--iptables=false", "--ip6tables=false"]);
         command.args(["--ip-forward=false", "--ip-masq=false"]);
@@ -62,6 +59,19 @@ impl Daemon {
         let mut daemon = Self { process };
         daemon.wait_until_it_answers(&cache)?;
         Ok(daemon)
+    }
+
+    /// Waits for the end of the daemon of a suite that was killed. We hold the lock, so no daemon
+    /// of ours has any business here.
+    pub(super) fn wait_for_predecessor() -> Result<()> {
+        let Ok(pid) = fs::read_to_string(PIDFILE) else {
+            return Ok(());
+        };
+        let command = format!("/proc/{}/comm", pid.trim());
+        deadline::until("the end of the dockerd of a killed suite", LIMIT, || {
+            let lives = fs::read_to_string(&command).is_ok_and(|name| name.trim() == "dockerd");
+            Ok((!lives).then_some(()))
+        })
     }
 
     fn wait_until_it_answers(&mut self, cache: &Path) -> Result<()> {

@@ -41,6 +41,7 @@ impl Docker {
     /// Connects to the daemon, after starting one if none answers. One suite at a time.
     pub fn reach() -> Result<Self> {
         let lock = Lock::take()?;
+        Daemon::wait_for_predecessor()?;
         let daemon = match answers() {
             true => None,
             false => Some(Daemon::start()?),
