@@ -81,6 +81,7 @@ fn list_as_table(node: &Node) -> Result<()> {
 }
 
 fn check_says_what_works(node: &Node) -> Result<()> {
+    node.docker()?;
     let ended = node.tlstap(&["check"])?.output()?;
     ended.succeeded()?;
     let said = ended.stdout.join("\n").to_lowercase();

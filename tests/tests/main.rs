@@ -11,6 +11,7 @@ mod endings;
 mod exchanges;
 mod filters;
 mod fresh;
+mod gaps;
 mod idle;
 mod listing;
 mod many;
@@ -48,6 +49,7 @@ use tests;
 
 const ALL: &[&[(&str, Test)]] = &[
     plaintext::TESTS,
+    gaps::TESTS,
     listing::TESTS,
     refusals::TESTS,
     missing::TESTS,
