@@ -81,7 +81,7 @@ impl Ended {
 
     /// The one summary line at the end of a trace.
     pub fn summary(&self) -> Result<&str> {
-        let counts = |line: &&String| line.contains("events") && line.contains("bytes");
+        let counts = |line: &&String| line.contains("event") && line.contains("byte");
         let mut summaries = self.stderr.iter().filter(counts);
         let summary = summaries.next();
         let summary = summary

@@ -13,9 +13,10 @@ const MEMORY_KIB: u64 = 60 * 1024;
 /// Of one core, in thousandths of a per cent.
 const CPU: u128 = 500;
 
-/// Other programs of the machine make work for the agent; the quietest of these counts.
-const WINDOWS: usize = 4;
-const WINDOW: Duration = Duration::from_secs(3);
+/// Other programs of the machine make work for the agent; a spinning thread is seen in each of
+/// these, however quiet they are.
+const WINDOWS: usize = 20;
+const WINDOW: Duration = Duration::from_millis(1_500);
 
 fn little_memory_and_no_spinning(node: &Node) -> Result<()> {
     let mut idle = Vec::new();
@@ -29,6 +30,9 @@ fn little_memory_and_no_spinning(node: &Node) -> Result<()> {
         let load = Load::of(agent.pid())?;
         agent.lives_for(WINDOW)?;
         lowest = lowest.min(load.share()?);
+        if lowest <= CPU {
+            break;
+        }
     }
     ensure!(
         lowest <= CPU,
