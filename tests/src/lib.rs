@@ -1,1 +1,18 @@
+//! The harness of the suite: the agent as a child, Docker with its images, and what /proc and
+//! the kernel say about both.
+//!
+//! It knows tlstap from outside only: the command line, the JSON lines, the exit status.
 
+pub mod agent;
+pub mod bpf;
+pub mod child;
+pub mod cli;
+pub mod deadline;
+pub mod docker;
+pub mod event;
+pub mod feed;
+pub mod node;
+pub mod process;
+pub mod streams;
+pub mod talk;
+pub mod tool;

@@ -1,0 +1,100 @@
+//! The node that the suite runs on: the agent's binary, Docker, and the compiled fixture.
+//!
+//! Each is made when the first test asks for it, and taken down by [`Node::clear`].
+
+use std::{
+    cell::OnceCell,
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use tempfile::TempDir;
+
+use crate::{agent::Launch, docker::Docker, talk::Talk};
+
+/// Everything that tests share.
+pub struct Node {
+    scratch: TempDir,
+    tlstap: OnceCell<PathBuf>,
+    docker: OnceCell<Docker>,
+    talk: OnceCell<PathBuf>,
+}
+
+impl Node {
+    /// A node on which nothing has been started yet.
+    pub fn new() -> Result<Self> {
+        let scratch = tempfile::Builder::new().prefix("tlstap-tests-").tempdir()?;
+        // A test without privileges must be able to start the agent from here.
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755))?;
+        Ok(Self {
+            scratch,
+            tlstap: OnceCell::new(),
+            docker: OnceCell::new(),
+            talk: OnceCell::new(),
+        })
+    }
+
+    /// A folder that everyone can read, removed at the end.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// tlstap with these arguments.
+    pub fn tlstap(&self, arguments: &[&str]) -> Result<Launch> {
+        let binary = once(&self.tlstap, || copy_agent(self.scratch()))?;
+        Ok(Launch::new(binary.clone(), arguments))
+    }
+
+    /// Docker, started if it does not run.
+    pub fn docker(&self) -> Result<&Docker> {
+        once(&self.docker, Docker::reach)
+    }
+
+    /// The fixture program, to be started with its own arguments.
+    pub fn talk(&self) -> Result<Talk> {
+        let binary = once(&self.talk, || Talk::compile(self.scratch()))?;
+        Ok(Talk::new(binary.clone()))
+    }
+
+    /// Takes down what was started.
+    pub fn clear(self) -> Result<()> {
+        if let Some(docker) = self.docker.into_inner() {
+            docker.leave()?;
+        }
+        self.scratch.close().context("failed to remove the scratch folder")
+    }
+}
+
+fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(made) = cell.get() {
+        return Ok(made);
+    }
+    let made = make()?;
+    Ok(cell.get_or_init(|| made))
+}
+
+/// A copy of the binary under test, where every user can reach it, and where no build replaces
+/// it meanwhile.
+fn copy_agent(scratch: &Path) -> Result<PathBuf> {
+    let built = match env::var_os("TLSTAP_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => release()?,
+    };
+    ensure!(
+        built.is_file(),
+        "{} does not exist; `cargo xtask test` builds it, or set TLSTAP_BIN",
+        built.display()
+    );
+    let copy = scratch.join("tlstap");
+    fs::copy(&built, &copy).with_context(|| format!("failed to copy {}", built.display()))?;
+    Ok(copy)
+}
+
+/// `target/release/tlstap` beside the profile folder that holds the suite itself.
+fn release() -> Result<PathBuf> {
+    let suite = env::current_exe()?;
+    let target = suite.ancestors().nth(3).ok_or_else(|| anyhow!("no target folder"))?;
+    Ok(target.join("release/tlstap"))
+}

@@ -1,0 +1,70 @@
+//! What /proc says about a process.
+
+use std::{fs, path::Path, time::Instant};
+
+use anyhow::{Context as _, Result};
+
+/// Resident memory in KiB.
+pub fn resident_kib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib = line.split_whitespace().next().context("empty VmRSS")?;
+    kib.parse().context("VmRSS is no number")
+}
+
+/// A process's use of the processor since a moment.
+pub struct Load {
+    pid: u32,
+    since: Instant,
+    before_ns: u64,
+}
+
+impl Load {
+    /// From now on.
+    pub fn of(pid: u32) -> Result<Self> {
+        Ok(Self { pid, since: Instant::now(), before_ns: cpu_ns(pid)? })
+    }
+
+    /// Its share of one core until now, in thousandths of a per cent.
+    pub fn share(&self) -> Result<u128> {
+        let used = u128::from(cpu_ns(self.pid)?.saturating_sub(self.before_ns));
+        Ok(used * 100_000 / self.since.elapsed().as_nanos())
+    }
+}
+
+/// Time on a processor, of all threads that live, in nanoseconds.
+fn cpu_ns(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let times = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let time = times.split_whitespace().next().context("empty schedstat")?;
+        sum += time.parse::<u64>().context("schedstat is no number")?;
+    }
+    Ok(sum)
+}
+
+/// Number of open descriptors.
+pub fn descriptors(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// All processes whose environment holds this line, such as the children of a marked one.
+pub fn with_environment(entry: &str) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for folder in fs::read_dir("/proc")? {
+        let folder = folder?.path();
+        let pid = folder.file_name().and_then(|name| name.to_str()?.parse().ok());
+        if let Some(pid) = pid
+            && environment_holds(&folder, entry)
+        {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+fn environment_holds(folder: &Path, entry: &str) -> bool {
+    // A process that went meanwhile holds nothing.
+    let environment = fs::read(folder.join("environ")).unwrap_or_default();
+    environment.split(|&byte| byte == 0).any(|line| line == entry.as_bytes())
+}

@@ -1,0 +1,64 @@
+//! Issue 3: the first request of an image that nobody has seen before.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use tlstap_tests::{
+    child::Child,
+    docker::{Derived, Docker},
+    event::exchanges,
+    node::Node,
+    tool,
+};
+
+use crate::web;
+
+crate::tests![first_request_of_a_fresh_image];
+
+const RUNS: usize = 20;
+const CAPTURED: usize = 18;
+
+/// Images with a libssl of their own each: no inode that was mapped before.
+fn images(docker: &Docker) -> Result<Vec<Derived>> {
+    let folder = tempfile::tempdir()?;
+    let find = ["sh", "-c", "echo /usr/lib/*/libssl.so.3"];
+    let (path, container) = docker.run("source")?.finish(&find)?;
+    let inside = folder.path().join(format!("root{path}"));
+    fs::create_dir_all(inside.parent().context("no folder")?)?;
+    container.copy_out(&path, &inside)?;
+    let dockerfile = format!("FROM {}\nCOPY root /\n", docker.image()?);
+    (0..RUNS)
+        .map(|number| {
+            // Layers of the same content would be one layer.
+            fs::write(folder.path().join("root/number"), number.to_string())?;
+            docker.derive(&dockerfile, folder.path())
+        })
+        .collect()
+}
+
+fn busy() -> Result<Child> {
+    Child::start(tool::command("sh", ["-c", "while :; do :; done"])?)
+}
+
+fn first_request_of_a_fresh_image(node: &Node) -> Result<()> {
+    let docker = node.docker()?;
+    let images = images(docker)?;
+    let server = web::server(docker)?;
+    let url = web::url(&server, "/hello");
+    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    let _cores = [busy()?, busy()?];
+    let mut clients = Vec::new();
+    for image in &images {
+        let run = docker.run("fresh")?.of_image(image.name()).network(docker.network());
+        let (_, client) = run.finish(&["curl", "--silent", "--insecure", &url])?;
+        clients.push(client);
+    }
+    agent.wait_for("all exchanges of the server", |events| {
+        (exchanges(events, server.name()).len() >= RUNS).then_some(())
+    })?;
+    let events = agent.stop()?.events()?;
+    let captured = clients.iter().filter(|client| !exchanges(&events, client.name()).is_empty());
+    let captured = captured.count();
+    ensure!(captured >= CAPTURED, "{captured} of {RUNS} first requests captured");
+    Ok(())
+}

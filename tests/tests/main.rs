@@ -1,0 +1,99 @@
+//! The suite: tlstap from outside, on this kernel, with real programs and real containers.
+//!
+//! Needs root and installs nothing. One test at a time: they measure processor time, count the
+//! kernel's programs, and look at the traffic of the whole node. It has a `main` of its own to
+//! take Docker down after the last test; arguments are those of every Rust test binary.
+
+mod web;
+
+mod changed;
+mod endings;
+mod exchanges;
+mod filters;
+mod fresh;
+mod gaps;
+mod idle;
+mod listing;
+mod many;
+mod missing;
+mod odd;
+mod output;
+mod pair;
+mod plaintext;
+mod programs;
+mod refusals;
+mod restart;
+mod storm;
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tlstap_tests::node::Node;
+
+/// A test: an error is its failure.
+type Test = fn(&Node) -> Result<()>;
+
+/// Lists the tests of a module.
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        pub(crate) const TESTS: &[(&str, crate::Test)] =
+            &[$((concat!(module_path!(), "::", stringify!($test)), $test)),*];
+    };
+}
+use tests;
+
+const ALL: &[&[(&str, Test)]] = &[
+    plaintext::TESTS,
+    gaps::TESTS,
+    listing::TESTS,
+    refusals::TESTS,
+    missing::TESTS,
+    endings::TESTS,
+    filters::TESTS,
+    output::TESTS,
+    storm::TESTS,
+    idle::TESTS,
+    pair::TESTS,
+    programs::TESTS,
+    exchanges::TESTS,
+    many::TESTS,
+    changed::TESTS,
+    fresh::TESTS,
+    odd::TESTS,
+    restart::TESTS,
+];
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // Also keeps them on this thread, which the children's death signal depends on.
+    arguments.test_threads = Some(1);
+    let node = Arc::new(Mutex::new(Node::new()?));
+    let trials = ALL.iter().copied().flatten().map(|(name, test)| trial(name, *test, &node));
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if let Some(node) = Arc::into_inner(node) {
+        node.into_inner().unwrap_or_else(PoisonError::into_inner).clear()?;
+    }
+    Ok(conclusion.exit_code())
+}
+
+fn trial(name: &str, test: Test, node: &Arc<Mutex<Node>>) -> Trial {
+    let name = name.trim_start_matches("suite::").to_owned();
+    let node = Arc::clone(node);
+    Trial::test(name, move || {
+        let node = node.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
+        let result = test(&node).map_err(|error| Failed::from(chain(&error)));
+        eprint!("[{:>4.1} s] ", begun.elapsed().as_secs_f32());
+        result
+    })
+}
+
+/// The error with its causes, without the stack traces that the environment may ask for.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\n  caused by: ")
+}

@@ -1,0 +1,170 @@
+//! Issue 3: containers that share namespaces with the host, have next to nothing in them, or no
+//! runtime behind them.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tlstap_tests::{
+    docker::{Container, Derived, Docker},
+    event::{exchanges, expect, number, text},
+    node::Node,
+    talk::Talk,
+    tool,
+};
+
+use crate::web;
+
+crate::tests![
+    in_the_pid_namespace_of_the_host,
+    in_the_network_of_the_host,
+    read_only,
+    one_binary_and_its_libraries,
+    one_static_binary,
+    without_a_runtime,
+    in_a_user_namespace,
+];
+
+/// Holds a server in such a container to be captured and named.
+fn a_server(node: &Node, options: &[&str]) -> Result<()> {
+    let docker = node.docker()?;
+    let run = docker.run("odd")?.options(options);
+    let server = run.start(&["python3", "/fixture/https_server.py", web::PORT])?;
+    server.wait_for_log("listening")?;
+    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    let url = format!("https://localhost:{}/hello", web::PORT);
+    server.exec(&["curl", "--silent", "--insecure", &url])?;
+    agent.wait_for("both sides", |events| {
+        (exchanges(events, server.name()).len() >= 2).then_some(())
+    })?;
+    let events = agent.stop()?.events()?;
+    ensure!(exchanges(&events, server.name()).len() == 2, "not once a side");
+    Ok(())
+}
+
+fn in_the_pid_namespace_of_the_host(node: &Node) -> Result<()> {
+    a_server(node, &["--pid", "host"])
+}
+
+fn in_the_network_of_the_host(node: &Node) -> Result<()> {
+    a_server(node, &["--network", "host"])
+}
+
+fn read_only(node: &Node) -> Result<()> {
+    a_server(node, &["--read-only"])
+}
+
+/// curl and what it is linked to: no shell, no cache of libraries, no name service.
+fn bare_curl(docker: &Docker) -> Result<Derived> {
+    let dockerfile = format!(
+        "FROM {} AS full\n\
+         RUN mkdir /bare && ldd /usr/bin/curl | grep -o '/[^ ]*' | \
+             xargs cp --dereference --parents --target-directory /bare /usr/bin/curl\n\
+         FROM scratch\n\
+         COPY --from=full /bare /\n",
+        docker.image()?
+    );
+    docker.derive(&dockerfile, tempfile::tempdir()?.path())
+}
+
+fn ask(server: &Container) -> Result<[String; 4]> {
+    let url = format!("https://{}:{}/hello", server.address()?, web::PORT);
+    Ok(["/usr/bin/curl", "--silent", "--insecure", &url].map(str::to_owned))
+}
+
+/// Traces `asking`, done twice because the first may come before the library is known; holds
+/// the second to be seen once on the client's side, and returns that event.
+fn client_event(
+    node: &Node,
+    server: &Container,
+    asking: impl Fn(&[&str]) -> Result<()>,
+) -> Result<Value> {
+    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    let mut command = ask(server)?;
+    for query in ["?n=1", "?n=2"] {
+        if let Some(url) = command.last_mut() {
+            *url = format!("{}{query}", url.trim_end_matches("?n=1"));
+        }
+        asking(&command.each_ref().map(String::as_str))?;
+        agent.wait_for("the server's side", |events| {
+            let found = exchanges(events, server.name());
+            let asked = |event: &&Value| text(event, "/url/query") == query.strip_prefix('?');
+            found.into_iter().find(asked).map(drop)
+        })?;
+    }
+    let events = agent.stop()?.events()?;
+    let second = |event: &&Value| {
+        text(event, "/kind") == Some("client") && text(event, "/url/query") == Some("n=2")
+    };
+    let found: Vec<_> = events.iter().filter(second).collect();
+    ensure!(found.len() == 1, "{} events on the client's side: {found:?}", found.len());
+    Ok((*found.first().context("none")?).clone())
+}
+
+fn one_binary_and_its_libraries(node: &Node) -> Result<()> {
+    let docker = node.docker()?;
+    let (image, server) = (bare_curl(docker)?, web::server(docker)?);
+    let event = client_event(node, &server, |command| {
+        let run = docker.run("bare")?.of_image(image.name()).network(docker.network());
+        run.finish(command).map(drop)
+    })?;
+    let name = text(&event, "/container/name").unwrap_or_default();
+    ensure!(name.starts_with("bare-"), "container {name:?}");
+    expect(&event, &[("/container/image/name", json!(image.name()))])
+}
+
+fn one_static_binary(node: &Node) -> Result<()> {
+    let docker = node.docker()?;
+    let folder = tempfile::tempdir()?;
+    Talk::compile_static(folder.path())?;
+    fs::write(folder.path().join("text"), "ping")?;
+    let image = docker.derive("FROM scratch\nCOPY talk text /\n", folder.path())?;
+    let run = docker.run("static")?.of_image(image.name());
+    let (mut child, container) = run.attached(&["/talk", "/text", "/text"])?;
+    let pid = u64::from(container.pid()?);
+    let mut agent = node.tlstap(&["trace", "--raw", "-o", "json"])?.ready()?;
+    child.tell("go\n")?;
+    let mine = |event: &Value| number(event, "/process/pid") == Some(pid);
+    for event in agent.wait_for_count("its pieces", 4, mine)? {
+        expect(
+            &event,
+            &[
+                ("/container/name", json!(container.name())),
+                ("/tls/path", json!("/talk")),
+                ("/text", json!("ping")),
+            ],
+        )?;
+    }
+    agent.stop()?;
+    Ok(())
+}
+
+/// Runs the command in the folder as its root, in namespaces of its own.
+fn pivoted(unshare: &[&str], root: &str, command: &[&str]) -> Result<()> {
+    let script = r#"mount --bind "$0" "$0" && cd "$0" && mkdir -p old &&
+                    pivot_root . old && cd / && exec "$@""#;
+    let arguments = [unshare, &["--mount", "sh", "-c", script, root], command].concat();
+    tool::run(tool::command("unshare", arguments)?).map(drop)
+}
+
+/// A container by hand, whose root is the bare image's.
+fn by_hand(node: &Node, unshare: &[&str]) -> Result<()> {
+    let docker = node.docker()?;
+    let (image, server) = (bare_curl(docker)?, web::server(docker)?);
+    let (_, source) =
+        docker.run("source")?.of_image(image.name()).finish(&["/usr/bin/curl", "-V"])?;
+    let root = tempfile::tempdir()?;
+    source.export(root.path())?;
+    let path = root.path().to_str().context("the scratch folder is not UTF-8")?;
+    let event = client_event(node, &server, |command| pivoted(unshare, path, command))?;
+    ensure!(text(&event, "/container/name").is_some(), "no name in {event}");
+    expect(&event, &[("/process/command", json!("curl"))])
+}
+
+fn without_a_runtime(node: &Node) -> Result<()> {
+    by_hand(node, &[])
+}
+
+fn in_a_user_namespace(node: &Node) -> Result<()> {
+    by_hand(node, &["--user", "--map-root-user"])
+}
