@@ -15,6 +15,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use self::paint::{CYAN, Color, DIM, PLAIN, Painted, RED, YELLOW, duration_color, status_color};
 use super::{
     escape::Escaped,
+    place::place,
     units::{Size, Span},
     url::Url,
 };
@@ -76,7 +77,7 @@ impl Text {
             .to_zoned(self.zone.clone())
             .strftime("%H:%M:%S%.3f")
             .to_string();
-        let container = Escaped(container(record).as_bytes()).to_string();
+        let container = Escaped(place(record.container.as_ref()).as_bytes()).to_string();
         let command = record.process.command.as_deref().unwrap_or("?");
         let process = format!("{}[{}]", Escaped(command.as_bytes()), record.process.pid);
         write!(out, "{}  {container:<16}  {process:<20}  ", self.paint(DIM, time))
@@ -148,15 +149,6 @@ impl Text {
     const fn paint(&self, color: Color, text: String) -> Painted {
         Painted { color: if self.color { color } else { PLAIN }, text }
     }
-}
-
-/// The container's name, or the short form of its id, as Docker shows it.
-fn container(record: &Record) -> &str {
-    let Some(container) = &record.container else {
-        return "host";
-    };
-    let short = |id| str::get(id, ..12).unwrap_or(id);
-    container.name.as_deref().or(container.id.as_deref().map(short)).unwrap_or("?")
 }
 
 /// Seen from the process: to the peer or from it.
