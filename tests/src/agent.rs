@@ -31,6 +31,7 @@ pub struct Launch {
     binary: PathBuf,
     wrapper: Vec<String>,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     head: usize,
 }
 
@@ -38,7 +39,8 @@ impl Launch {
     /// tlstap with these arguments.
     pub fn new(binary: PathBuf, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Self { binary, wrapper: Vec::new(), arguments, head: usize::MAX }
+        let (wrapper, environment) = (Vec::new(), Vec::new());
+        Self { binary, wrapper, arguments, environment, head: usize::MAX }
     }
 
     /// One more argument.
@@ -50,6 +52,12 @@ impl Launch {
     /// Started through another program, such as `setpriv --reuid 65534`.
     pub fn through(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// With a variable in its environment.
+    pub fn environment(mut self, variable: (&'static str, String)) -> Self {
+        self.environment.push(variable);
         self
     }
 
@@ -67,7 +75,7 @@ impl Launch {
         // The agent must not outlive a suite that is killed.
         let mut command = Command::new(tool::find("setpriv")?);
         command.args(["--pdeathsig", "KILL", "--"]).args(self.wrapper);
-        command.arg(self.binary).args(self.arguments);
+        command.arg(self.binary).args(self.arguments).envs(self.environment);
         if let Some((name, value)) = mark.split_once('=') {
             command.env(name, value);
         }

@@ -5,13 +5,16 @@
 
 pub mod agent;
 pub mod bpf;
+mod cgroup;
 pub mod child;
 pub mod cli;
+pub mod containerd;
 pub mod deadline;
 pub mod docker;
 pub mod event;
 pub mod feed;
 pub mod node;
+pub mod podman;
 pub mod process;
 pub mod streams;
 pub mod talk;

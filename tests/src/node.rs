@@ -1,9 +1,9 @@
-//! The node that the suite runs on: the agent's binary, Docker, and the compiled fixture.
+//! The node that the suite runs on: the agent's binary, Docker, containerd, Podman, and the compiled fixture.
 //!
 //! Each is made when the first test asks for it, and taken down by [`Node::clear`].
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
     env, fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -12,13 +12,15 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use tempfile::TempDir;
 
-use crate::{agent::Launch, docker::Docker, talk::Talk};
+use crate::{agent::Launch, containerd::Containerd, docker::Docker, podman::Podman, talk::Talk};
 
 /// Everything that tests share.
 pub struct Node {
     scratch: TempDir,
     tlstap: OnceCell<PathBuf>,
     docker: OnceCell<Docker>,
+    containerd: OnceCell<RefCell<Containerd>>,
+    podman: OnceCell<Podman>,
     talk: OnceCell<PathBuf>,
 }
 
@@ -32,6 +34,8 @@ impl Node {
             scratch,
             tlstap: OnceCell::new(),
             docker: OnceCell::new(),
+            containerd: OnceCell::new(),
+            podman: OnceCell::new(),
             talk: OnceCell::new(),
         })
     }
@@ -52,6 +56,17 @@ impl Node {
         once(&self.docker, Docker::reach)
     }
 
+    /// A containerd of our own, for pods.
+    pub fn containerd(&self) -> Result<&RefCell<Containerd>> {
+        let start = || Ok(RefCell::new(Containerd::start(self.docker()?)?));
+        once(&self.containerd, start)
+    }
+
+    /// A Podman of our own.
+    pub fn podman(&self) -> Result<&Podman> {
+        once(&self.podman, Podman::start)
+    }
+
     /// The fixture program, to be started with its own arguments.
     pub fn talk(&self) -> Result<Talk> {
         let binary = once(&self.talk, || Talk::compile(self.scratch()))?;
@@ -60,6 +75,12 @@ impl Node {
 
     /// Takes down what was started.
     pub fn clear(self) -> Result<()> {
+        if let Some(containerd) = self.containerd.into_inner() {
+            containerd.into_inner().stop()?;
+        }
+        if let Some(podman) = self.podman.into_inner() {
+            podman.stop()?;
+        }
         if let Some(docker) = self.docker.into_inner() {
             docker.leave()?;
         }

@@ -20,6 +20,7 @@ mod odd;
 mod output;
 mod pair;
 mod plaintext;
+mod pods;
 mod programs;
 mod refusals;
 mod restart;
@@ -65,6 +66,7 @@ const ALL: &[&[(&str, Test)]] = &[
     changed::TESTS,
     fresh::TESTS,
     odd::TESTS,
+    pods::TESTS,
     restart::TESTS,
 ];
 

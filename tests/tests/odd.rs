@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tlstap_tests::{
+    agent::Launch,
     docker::{Container, Derived, Docker},
     event::{exchanges, expect, number, text},
     node::Node,
@@ -55,7 +56,7 @@ fn read_only(node: &Node) -> Result<()> {
 }
 
 /// curl and what it is linked to: no shell, no cache of libraries, no name service.
-fn bare_curl(docker: &Docker) -> Result<Derived> {
+pub(crate) fn bare_curl(docker: &Docker) -> Result<Derived> {
     let dockerfile = format!(
         "FROM {} AS full\n\
          RUN mkdir /bare && ldd /usr/bin/curl | grep -o '/[^ ]*' | \
@@ -79,7 +80,16 @@ fn client_event(
     server: &Container,
     asking: impl Fn(&[&str]) -> Result<()>,
 ) -> Result<Value> {
-    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    client_event_of(node.tlstap(&["trace", "-o", "json"])?, server, asking)
+}
+
+/// The same with an agent that is told more.
+pub(crate) fn client_event_of(
+    launch: Launch,
+    server: &Container,
+    asking: impl Fn(&[&str]) -> Result<()>,
+) -> Result<Value> {
+    let mut agent = launch.ready()?;
     let mut command = ask(server)?;
     for query in ["?n=1", "?n=2"] {
         if let Some(url) = command.last_mut() {

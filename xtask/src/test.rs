@@ -36,6 +36,7 @@ fn test_packages() -> Result<()> {
         "testing",
         &[
             Package::new("bpftool", "bpftool"),
+            Package::new("containerd", "containerd"),
             Package::new("curl", "curl"),
             Package::new("debootstrap", "debootstrap"),
             Package::new("docker.io", "dockerd"),
@@ -44,6 +45,7 @@ fn test_packages() -> Result<()> {
             Package::new("libc6-dev", "/usr/include/stdio.h"),
             Package::new("libssl-dev", "/usr/include/openssl/ssl.h"),
             Package::new("openssl", "openssl"),
+            Package::new("podman", "podman"),
         ],
     )
 }

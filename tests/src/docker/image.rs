@@ -117,6 +117,13 @@ impl Derived {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Writes it into a file, as an archive that other runtimes can read.
+    pub(crate) fn save(&self, file: &Path) -> Result<()> {
+        let mut save = client(["save", "--output"])?;
+        save.arg(file).arg(&self.name);
+        tool::run(save).map(drop)
+    }
 }
 
 impl Drop for Derived {

@@ -3,7 +3,7 @@
 //! Everything made here carries a label with the suite's process id, so that the next
 //! run finds what a killed one left.
 
-mod cache;
+pub(crate) mod cache;
 mod container;
 mod daemon;
 mod image;
