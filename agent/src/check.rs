@@ -142,7 +142,7 @@ fn runtimes() -> Line {
         .map(|socket| socket.display().to_string())
         .collect();
     if sockets.is_empty() {
-        let detail = "no socket found; containers are shown by id".into();
+        let detail = "no socket found; most containers are shown by id".into();
         return Line { verdict: Verdict::Degrades, what, detail };
     }
     Line { verdict: Verdict::Works, what, detail: sockets.join(", ") }
