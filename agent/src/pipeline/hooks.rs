@@ -70,7 +70,7 @@ impl Hooks {
             self.namespaces.insert(namespace.ino());
         }
         // The root of everything stays mounted.
-        self.explore(&host, &host.join("root"), User::Mount(0));
+        self.explore(&host, Path::new("/"), User::Mount(0));
         self.scan();
     }
 
@@ -138,8 +138,7 @@ impl Hooks {
             }
             Event::Mounted { id, point } => {
                 let host = discover::host(&self.proc);
-                let root = host.join("root").join(point.strip_prefix("/").unwrap_or(point));
-                self.explore(&host, &root, User::Mount(*id));
+                self.explore(&host, point, User::Mount(*id));
             }
             Event::Unmounted { id } => self.registry.leave(User::Mount(*id), Instant::now()),
             Event::Renamed { .. } => {}
@@ -161,19 +160,21 @@ impl Hooks {
             self.namespaces.clear();
         }
         if self.namespaces.insert(namespace.ino()) {
-            self.explore(&process, &process.join("root"), User::Process(pid));
+            self.explore(&process, Path::new("/"), User::Process(pid));
         }
     }
 
-    /// Probes the libraries that lie in a root, before any process maps them.
-    fn explore(&mut self, process: &Path, root: &Path, user: User) {
-        for path in resolve::libraries(root) {
-            let path = Path::new("/").join(path);
-            let Ok(files) = resolve::open_in_root(&self.proc, process, root, &path) else {
+    /// Probes the libraries that lie in a root, before any process maps them. `point` is where the
+    /// root is in the mount namespace of the process.
+    fn explore(&mut self, process: &Path, point: &Path, user: User) {
+        let root = process.join("root").join(point.strip_prefix("/").unwrap_or(point));
+        for path in resolve::libraries(&root) {
+            let Ok((led, files)) = resolve::open_in_root(&self.proc, process, &root, &path) else {
                 continue;
             };
+            let inside = Path::new("/").join(led.strip_prefix(point).unwrap_or(&led));
             for file in files {
-                self.hook(user, &path, &file);
+                self.hook(user, &inside, &file);
             }
         }
     }
