@@ -1,6 +1,6 @@
 //! Docker on this node: the daemon that runs, or one of our own; images; containers; one network.
 //!
-//! Everything made here carries the label [`LABEL`] with the suite's process id, so that the next
+//! Everything made here carries a label with the suite's process id, so that the next
 //! run finds what a killed one left.
 
 mod cache;
