@@ -18,7 +18,7 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use tlstap_ebpf::{Cookie, Function, loss};
 
-use crate::{connection, emit};
+use crate::{connection, emit, task};
 
 /// Threads that can be inside a traced call at one time.
 const MAX_IN_FLIGHT: u32 = 16_384;
@@ -39,21 +39,6 @@ pub(crate) struct Call {
 #[map]
 static IN_FLIGHT: HashMap<u64, Call> = HashMap::with_max_entries(MAX_IN_FLIGHT, 0);
 
-/// 1 when only the processes in `SELECTED` are traced.
-#[unsafe(no_mangle)]
-static FILTERED: u32 = 0;
-
-#[map]
-static SELECTED: HashMap<u32, u8> = HashMap::with_max_entries(65_536, 0);
-
-fn selected(tgid: u32) -> bool {
-    // SAFETY: the global lives as long as the program; it is read volatile because the agent
-    // sets it before loading, which the compiler cannot see.
-    let filtered = unsafe { core::ptr::read_volatile(&raw const FILTERED) };
-    // SAFETY: the value is not read.
-    filtered == 0 || unsafe { SELECTED.get(&tgid) }.is_some()
-}
-
 #[uprobe]
 pub(crate) fn call_entry(ctx: ProbeContext) -> u32 {
     let _ = enter(&ctx);
@@ -62,7 +47,7 @@ pub(crate) fn call_entry(ctx: ProbeContext) -> u32 {
 
 fn enter(ctx: &ProbeContext) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
-    if !selected((thread >> 32) as u32) {
+    if task::ignored((thread >> 32) as u32) {
         return None;
     }
     // SAFETY: the context is the one this program was called with.
@@ -132,6 +117,11 @@ fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
             None
         }
     }
+}
+
+/// Forgets the call of a thread that is gone.
+pub(crate) fn forget(thread: u64) {
+    let _ = IN_FLIGHT.remove(&thread);
 }
 
 #[uprobe]

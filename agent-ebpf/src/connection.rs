@@ -32,6 +32,10 @@ pub(crate) struct Connection {
 #[map]
 static CONNECTIONS: LruHashMap<Key, Connection> = LruHashMap::with_max_entries(MAX_CONNECTIONS, 0);
 
+/// Processes that have had a connection, so that the end of the others says nothing.
+#[map]
+static USERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(16_384, 0);
+
 /// The connection of the TLS object, made now if it is new.
 pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
     let key = Key { object, tgid, pad: 0 };
@@ -46,6 +50,7 @@ pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
         emit::count(loss::CONNECTIONS_FULL);
         return None;
     }
+    let _ = USERS.insert(&tgid, &1, 0);
     // SAFETY: as above.
     CONNECTIONS.get_ptr_mut(&key).map(|known| unsafe { &mut *known })
 }
@@ -57,5 +62,12 @@ pub(crate) fn close(thread: u64, object: u64) {
     if let Some(connection) = unsafe { CONNECTIONS.get(&key) }.copied() {
         let _ = CONNECTIONS.remove(&key);
         emit::close(thread, object, &connection);
+    }
+}
+
+/// Says that a process with connections ended.
+pub(crate) fn process_ended(thread: u64) {
+    if USERS.remove(&((thread >> 32) as u32)).is_ok() {
+        emit::exit(thread);
     }
 }

@@ -3,6 +3,7 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
+    Global,
     helpers::{
         bpf_get_current_comm, bpf_ktime_get_ns,
         generated::{bpf_loop, bpf_probe_read_user},
@@ -16,7 +17,7 @@ use crate::{call::Call, connection::Connection};
 
 /// Most bytes copied from one call; the agent sets it before loading.
 #[unsafe(no_mangle)]
-static MAX_CALL_BYTES: u64 = 4 << 20;
+static MAX_CALL_BYTES: Global<u64> = Global::new(4 << 20);
 
 // The agent sizes it before loading.
 #[map]
@@ -57,9 +58,7 @@ pub(crate) fn call(
     moved: u64,
     connection: &mut Connection,
 ) {
-    // SAFETY: the global lives as long as the program; it is read volatile because the agent
-    // sets it before loading, which the compiler cannot see.
-    let limit = unsafe { ptr::read_volatile(&raw const MAX_CALL_BYTES) };
+    let limit = MAX_CALL_BYTES.load();
     let copied = if moved > limit { limit } else { moved };
     let side = usize::from(function.direction()) & 1;
     let start = connection.offset[side];
@@ -146,18 +145,26 @@ fn send<const CAPACITY: usize>(walk: &Walk, len: u64) -> Result<(), u8> {
 
 /// Says that a TLS object ended, with the final offsets of both directions.
 pub(crate) fn close(thread: u64, object: u64, connection: &Connection) {
-    let Some(mut record) = RECORDS.reserve::<Record<0>>(0) else {
-        count(loss::RING_FULL);
-        return;
-    };
-    let ended = RecordHeader {
+    notice(RecordHeader {
         kind: kind::CLOSE,
         offset: connection.offset[0],
         call_len: connection.offset[1],
         ..header(thread, object, connection.birth, 0)
+    });
+}
+
+/// Says that a process ended.
+pub(crate) fn exit(thread: u64) {
+    notice(RecordHeader { kind: kind::EXIT, ..header(thread, 0, 0, 0) });
+}
+
+fn notice(header: RecordHeader) {
+    let Some(mut record) = RECORDS.reserve::<Record<0>>(0) else {
+        count(loss::RING_FULL);
+        return;
     };
     // SAFETY: the record has room for the header.
-    unsafe { ptr::write(&raw mut (*record.as_mut_ptr()).header, ended) };
+    unsafe { ptr::write(&raw mut (*record.as_mut_ptr()).header, header) };
     record.submit(0);
 }
 

@@ -25,6 +25,8 @@ pub mod kind {
     pub const DATA: u8 = 1;
     /// The TLS object ended; `offset` and `call_len` are the final transmit and receive offsets.
     pub const CLOSE: u8 = 2;
+    /// All TLS objects of a process ended: it exited, or executed another program.
+    pub const EXIT: u8 = 3;
 }
 
 /// The direction of a chunk, seen from the traced process.
@@ -53,15 +55,28 @@ pub mod loss {
     pub const COUNT: usize = 6;
 }
 
-/// Names of the maps and of the global that both halves refer to.
+/// What the agent has decided about a process. A process without a verdict is traced, so that a
+/// new one loses nothing while the agent looks at it.
+pub mod verdict {
+    /// Its plaintext is copied.
+    pub const TRACE: u8 = 1;
+    /// Its calls are left alone.
+    pub const IGNORE: u8 = 2;
+    /// Only the calls of threads whose name is wanted are copied.
+    pub const BY_THREAD: u8 = 3;
+}
+
+/// Names of the maps, globals and programs that the agent refers to.
 pub mod name {
     /// Ring buffer of records.
     pub const RECORDS: &str = "RECORDS";
     /// Per-CPU array of drop counters, indexed by [`super::loss`].
     pub const LOSSES: &str = "LOSSES";
-    /// Hash of the process ids to trace; see [`super::name::FILTERED`].
-    pub const SELECTED: &str = "SELECTED";
-    /// Global: 1 when only processes in `SELECTED` are traced.
+    /// Hash from process id to [`super::verdict`].
+    pub const VERDICTS: &str = "VERDICTS";
+    /// Hash of the thread names that are wanted, NUL-padded; see [`super::verdict::BY_THREAD`].
+    pub const THREADS: &str = "THREADS";
+    /// Global: 1 when `VERDICTS` is to be looked at.
     pub const FILTERED: &str = "FILTERED";
     /// Global: most bytes copied from one call.
     pub const MAX_CALL_BYTES: &str = "MAX_CALL_BYTES";
@@ -71,6 +86,10 @@ pub mod name {
     pub const RETURN: &str = "call_return";
     /// Program at the entry of a function that ends a TLS object.
     pub const FREE: &str = "object_free";
+    /// Program at the exit of every thread.
+    pub const TASK_EXIT: &str = "task_exit";
+    /// Program at every exec.
+    pub const TASK_EXEC: &str = "task_exec";
 }
 
 /// Which function a probe is on: how its arguments and its result are laid out.

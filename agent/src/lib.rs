@@ -3,8 +3,18 @@
 //! The stages, each a folder, are chained in `pipeline`: discover → resolve → attach ⇢ kernel ⇢
 //! capture → reassemble → decode → enrich → emit.
 
+pub mod attach;
 pub mod capture;
+pub mod check;
+pub mod cli;
+pub mod command;
 pub mod decode;
+pub mod discover;
 pub mod emit;
 pub mod enrich;
+pub mod inventory;
+pub mod pipeline;
+pub mod privilege;
 pub mod reassemble;
+pub mod resolve;
+pub mod select;

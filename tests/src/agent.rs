@@ -38,12 +38,7 @@ impl Launch {
     /// tlstap with these arguments.
     pub fn new(binary: PathBuf, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Self {
-            binary,
-            wrapper: Vec::new(),
-            arguments,
-            head: usize::MAX,
-        }
+        Self { binary, wrapper: Vec::new(), arguments, head: usize::MAX }
     }
 
     /// One more argument.
@@ -71,19 +66,13 @@ impl Launch {
         let mark = format!("TLSTAP_TESTS_RUN={}-{count}", std::process::id());
         // The agent must not outlive a suite that is killed.
         let mut command = Command::new(tool::find("setpriv")?);
-        command
-            .args(["--pdeathsig", "KILL", "--"])
-            .args(self.wrapper);
+        command.args(["--pdeathsig", "KILL", "--"]).args(self.wrapper);
         command.arg(self.binary).args(self.arguments);
         if let Some((name, value)) = mark.split_once('=') {
             command.env(name, value);
         }
         let child = Child::start_with_head(command, self.head)?;
-        Ok(Agent {
-            child,
-            mark,
-            events: Vec::new(),
-        })
+        Ok(Agent { child, mark, events: Vec::new() })
     }
 
     /// Starts it and waits until its first attachments are in place.
@@ -153,11 +142,7 @@ impl Agent {
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Vec<Value>> {
         self.wait_for(&format!("{count} of {what}"), |events| {
-            let found: Vec<_> = events
-                .iter()
-                .filter(|event| wanted(event))
-                .cloned()
-                .collect();
+            let found: Vec<_> = events.iter().filter(|event| wanted(event)).cloned().collect();
             (found.len() >= count).then_some(found)
         })
     }
@@ -172,13 +157,7 @@ impl Agent {
     }
 
     fn missing(&self, what: &str) -> String {
-        let last: Vec<_> = self
-            .events
-            .iter()
-            .rev()
-            .take(5)
-            .map(ToString::to_string)
-            .collect();
+        let last: Vec<_> = self.events.iter().rev().take(5).map(ToString::to_string).collect();
         format!(
             "no {what} within {EVENT:?}; {} events, the last of them:\n{}\nstderr:\n{}",
             self.events.len(),
@@ -210,10 +189,7 @@ impl Agent {
         let begun = Instant::now();
         let status = self.child.finish(limit)?;
         let ended = self.child.stdout.ended(limit) && self.child.stderr.ended(limit);
-        ensure!(
-            ended,
-            "something still holds the stdout or stderr of the agent, which ended"
-        );
+        ensure!(ended, "something still holds the stdout or stderr of the agent, which ended");
         Ok(Ended {
             code: status.code(),
             took: begun.elapsed(),

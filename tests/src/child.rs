@@ -38,12 +38,7 @@ impl Child {
             .with_context(|| format!("failed to start {what}"))?;
         let stdout = process.stdout.take().context("no stdout pipe")?;
         let stderr = process.stderr.take().context("no stderr pipe")?;
-        Ok(Self {
-            process,
-            what,
-            stdout: Feed::head(stdout, lines),
-            stderr: Feed::read(stderr),
-        })
+        Ok(Self { process, what, stdout: Feed::head(stdout, lines), stderr: Feed::read(stderr) })
     }
 
     /// Its process id.
@@ -61,10 +56,7 @@ impl Child {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = i32::try_from(self.pid())
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("no pid")?;
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("no pid")?;
         kill_process(pid, signal).with_context(|| format!("failed to signal {}", self.what))
     }
 

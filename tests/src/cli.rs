@@ -32,50 +32,27 @@ impl Ended {
 
     /// Holds it to exit 0 and to a stderr without accidents.
     pub fn succeeded(&self) -> Result<()> {
-        ensure!(
-            self.code == Some(0),
-            "exit {:?}, not 0\n{}",
-            self.code,
-            self.stderr.join("\n")
-        );
+        ensure!(self.code == Some(0), "exit {:?}, not 0\n{}", self.code, self.stderr.join("\n"));
         self.no_accident()
     }
 
     /// Holds it to exit 1 after one plain line that has one of these words.
     pub fn refused(&self, words: &[&str]) -> Result<()> {
         let stderr = self.stderr.join("\n");
-        ensure!(
-            self.code == Some(1),
-            "exit {:?}, not 1\n{stderr}",
-            self.code
-        );
+        ensure!(self.code == Some(1), "exit {:?}, not 1\n{stderr}", self.code);
         self.no_accident()?;
         let lines = self.stderr.iter().filter(|line| !line.trim().is_empty());
         let lines: Vec<_> = lines.collect();
-        ensure!(
-            lines.len() == 1,
-            "not one line but {}:\n{stderr}",
-            lines.len()
-        );
-        ensure!(
-            words.iter().any(|word| stderr.contains(word)),
-            "none of {words:?} in: {stderr}"
-        );
-        ensure!(
-            self.stdout.is_empty(),
-            "stdout carries records only: {:?}",
-            self.stdout
-        );
+        ensure!(lines.len() == 1, "not one line but {}:\n{stderr}", lines.len());
+        ensure!(words.iter().any(|word| stderr.contains(word)), "none of {words:?} in: {stderr}");
+        ensure!(self.stdout.is_empty(), "stdout carries records only: {:?}", self.stdout);
         Ok(())
     }
 
     /// Holds its stderr to be free of panics and stack traces.
     pub fn no_accident(&self) -> Result<()> {
         let stderr = self.stderr.join("\n");
-        ensure!(
-            !ACCIDENTS.iter().any(|word| stderr.contains(word)),
-            "an accident:\n{stderr}"
-        );
+        ensure!(!ACCIDENTS.iter().any(|word| stderr.contains(word)), "an accident:\n{stderr}");
         Ok(())
     }
 
@@ -86,11 +63,7 @@ impl Ended {
         let summary = summaries.next();
         let summary = summary
             .with_context(|| format!("no summary on stderr:\n{}", self.stderr.join("\n")))?;
-        ensure!(
-            summaries.next().is_none(),
-            "two summaries:\n{}",
-            self.stderr.join("\n")
-        );
+        ensure!(summaries.next().is_none(), "two summaries:\n{}", self.stderr.join("\n"));
         Ok(summary)
     }
 }

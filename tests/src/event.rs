@@ -17,9 +17,7 @@ pub fn number(event: &Value, field: &str) -> Option<u64> {
 
 /// The events of a type.
 pub fn of_type<'a>(events: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
-    events
-        .iter()
-        .filter(move |event| text(event, "/type") == Some(kind))
+    events.iter().filter(move |event| text(event, "/type") == Some(kind))
 }
 
 /// The HTTP exchanges of a container.
@@ -45,9 +43,6 @@ pub fn expect(event: &Value, fields: &[(&str, Value)]) -> Result<()> {
 
 /// Holds a field to be absent.
 pub fn absent(event: &Value, field: &str) -> Result<()> {
-    ensure!(
-        event.pointer(field).is_none(),
-        "{field} must be absent in {event}"
-    );
+    ensure!(event.pointer(field).is_none(), "{field} must be absent in {event}");
     Ok(())
 }

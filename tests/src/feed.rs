@@ -30,10 +30,7 @@ impl Feed {
 
     /// Reads `count` lines of a pipe, then closes it, as `head` does.
     pub fn head(pipe: impl Read + Send + 'static, count: usize) -> Self {
-        let feed = Self(Arc::new(Shared {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        }));
+        let feed = Self(Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() }));
         let writer = feed.clone();
         thread::spawn(move || writer.fill(pipe, count));
         feed
@@ -42,9 +39,7 @@ impl Feed {
     fn fill(&self, pipe: impl Read, count: usize) {
         for line in BufReader::new(pipe).split(b'\n').take(count) {
             let Ok(line) = line else { break };
-            self.state()
-                .lines
-                .push(String::from_utf8_lossy(&line).into_owned());
+            self.state().lines.push(String::from_utf8_lossy(&line).into_owned());
             self.0.changed.notify_all();
         }
         self.state().ended = true;

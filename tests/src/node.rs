@@ -63,9 +63,7 @@ impl Node {
         if let Some(docker) = self.docker.into_inner() {
             docker.leave()?;
         }
-        self.scratch
-            .close()
-            .context("failed to remove the scratch folder")
+        self.scratch.close().context("failed to remove the scratch folder")
     }
 }
 
@@ -97,9 +95,6 @@ fn copy_agent(scratch: &Path) -> Result<PathBuf> {
 /// `target/release/tlstap` beside the profile folder that holds the suite itself.
 fn release() -> Result<PathBuf> {
     let suite = env::current_exe()?;
-    let target = suite
-        .ancestors()
-        .nth(3)
-        .ok_or_else(|| anyhow!("no target folder"))?;
+    let target = suite.ancestors().nth(3).ok_or_else(|| anyhow!("no target folder"))?;
     Ok(target.join("release/tlstap"))
 }

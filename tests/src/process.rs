@@ -7,10 +7,7 @@ use anyhow::{Context as _, Result};
 /// Resident memory in KiB.
 pub fn resident_kib(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib = line.split_whitespace().next().context("empty VmRSS")?;
     kib.parse().context("VmRSS is no number")
 }
@@ -25,11 +22,7 @@ pub struct Load {
 impl Load {
     /// From now on.
     pub fn of(pid: u32) -> Result<Self> {
-        Ok(Self {
-            pid,
-            since: Instant::now(),
-            before_ns: cpu_ns(pid)?,
-        })
+        Ok(Self { pid, since: Instant::now(), before_ns: cpu_ns(pid)? })
     }
 
     /// Its share of one core until now, in thousandths of a per cent.
@@ -60,9 +53,7 @@ pub fn with_environment(entry: &str) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for folder in fs::read_dir("/proc")? {
         let folder = folder?.path();
-        let pid = folder
-            .file_name()
-            .and_then(|name| name.to_str()?.parse().ok());
+        let pid = folder.file_name().and_then(|name| name.to_str()?.parse().ok());
         if let Some(pid) = pid
             && environment_holds(&folder, entry)
         {
@@ -75,7 +66,5 @@ pub fn with_environment(entry: &str) -> Result<Vec<u32>> {
 fn environment_holds(folder: &Path, entry: &str) -> bool {
     // A process that went meanwhile holds nothing.
     let environment = fs::read(folder.join("environ")).unwrap_or_default();
-    environment
-        .split(|&byte| byte == 0)
-        .any(|line| line == entry.as_bytes())
+    environment.split(|&byte| byte == 0).any(|line| line == entry.as_bytes())
 }

@@ -45,21 +45,14 @@ impl Piece {
 /// length.
 pub fn pieces(events: &[Value], pid: u32) -> Result<BTreeMap<StreamKey, Vec<Piece>>> {
     let mut streams = BTreeMap::<StreamKey, Vec<Piece>>::new();
-    for event in events
-        .iter()
-        .filter(|event| number(event, "/process/pid") == Some(pid.into()))
-    {
+    for event in events.iter().filter(|event| number(event, "/process/pid") == Some(pid.into())) {
         let stream = streams.entry(key(event)?).or_default();
         let piece = piece(event)?;
         let end: u64 = stream.iter().map(Piece::length).sum();
         let offset = number(event, "/offset").context("no offset")?;
         ensure!(offset == end, "offset {offset} after {end} bytes");
         let length = number(event, "/length").context("no length")?;
-        ensure!(
-            length == piece.length() && length > 0,
-            "length {length}, not {}",
-            piece.length()
-        );
+        ensure!(length == piece.length() && length > 0, "length {length}, not {}", piece.length());
         stream.push(piece);
     }
     Ok(streams)
@@ -104,10 +97,7 @@ fn payload(event: &Value) -> Result<Vec<u8>> {
         (Some(text), None) => Ok(text.as_bytes().to_vec()),
         (None, Some(coded)) => {
             let bytes = BASE64_STANDARD.decode(coded).context("broken base64")?;
-            ensure!(
-                std::str::from_utf8(&bytes).is_err(),
-                "UTF-8 must come as text"
-            );
+            ensure!(std::str::from_utf8(&bytes).is_err(), "UTF-8 must come as text");
             Ok(bytes)
         }
         _ => bail!("not exactly one of text and base64 in {event}"),

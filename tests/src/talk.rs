@@ -25,11 +25,7 @@ pub struct Talk {
 
 impl Talk {
     pub(crate) fn new(binary: PathBuf) -> Self {
-        Self {
-            binary,
-            flags: Vec::new(),
-            library: None,
-        }
+        Self { binary, flags: Vec::new(), library: None }
     }
 
     /// Compiles it into a folder.
@@ -57,9 +53,7 @@ impl Talk {
         let needed = tool::run(tool::command("ldd", [&self.binary])?)?;
         let line = needed.lines().find(|line| line.contains("libssl.so.3"));
         let path = line.and_then(|line| line.split_whitespace().nth(2));
-        Ok(path
-            .context("the fixture is not linked to libssl.so.3")?
-            .into())
+        Ok(path.context("the fixture is not linked to libssl.so.3")?.into())
     }
 
     /// Compiles one that needs no file but itself, into a folder.
@@ -73,28 +67,18 @@ impl Talk {
         fs::write(folder.path().join("request"), request)?;
         fs::write(folder.path().join("response"), response)?;
         let mut command = Command::new(self.binary);
-        command
-            .args(self.flags)
-            .args(["request", "response"])
-            .current_dir(folder.path());
+        command.args(self.flags).args(["request", "response"]).current_dir(folder.path());
         command.envs(self.library.map(|folder| ("LD_LIBRARY_PATH", folder)));
         let child = Child::start(command)?;
         child.says("ready", LIMIT)?;
-        Ok(Talking {
-            child,
-            _texts: folder,
-        })
+        Ok(Talking { child, _texts: folder })
     }
 }
 
 fn compile(binary: &Path, flags: &[&str]) -> Result<()> {
     let source = tool::fixtures().join("talk.c");
     let mut command = tool::command("cc", ["-O1", "-g", "-Wall", "-Wextra", "-o"])?;
-    command
-        .arg(binary)
-        .args(flags)
-        .arg(source)
-        .args(["-lssl", "-lcrypto", "-pthread"]);
+    command.arg(binary).args(flags).arg(source).args(["-lssl", "-lcrypto", "-pthread"]);
     tool::run(command).context("failed to compile the fixture (needs gcc and libssl-dev)")?;
     Ok(())
 }

@@ -33,9 +33,7 @@ pub fn command<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -
 
 /// Runs the command to its end; its stdout, trimmed. An exit other than 0 is an error with stderr.
 pub fn run(mut command: Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("failed to start {command:?}"))?;
+    let output = command.output().with_context(|| format!("failed to start {command:?}"))?;
     checked(&format!("{command:?}"), &output)
 }
 

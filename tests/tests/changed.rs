@@ -21,10 +21,7 @@ fn copied_up(node: &Node) -> Result<()> {
 }
 
 fn replaced_while_it_runs(node: &Node) -> Result<()> {
-    changed(
-        node,
-        "cd /usr/lib/*-linux-gnu && cp libssl.so.3 new && mv new libssl.so.3",
-    )
+    changed(node, "cd /usr/lib/*-linux-gnu && cp libssl.so.3 new && mv new libssl.so.3")
 }
 
 /// Changes libssl under a running server, which keeps the old one, while the agent runs; then
@@ -46,14 +43,8 @@ fn changed(node: &Node, script: &str) -> Result<()> {
     ensure!(seen == asked, "the server's side: {seen:?}, not {asked:?}");
     let seen = queries(&events, &server, "client");
     let once = |query: &String| seen.iter().filter(|other| *other == query).count() == 1;
-    ensure!(
-        seen.iter().all(once),
-        "seen twice on the client's side: {seen:?}"
-    );
-    ensure!(
-        exchanges(&events, other.name()).len() == 1,
-        "the other container: not once"
-    );
+    ensure!(seen.iter().all(once), "seen twice on the client's side: {seen:?}");
+    ensure!(exchanges(&events, other.name()).len() == 1, "the other container: not once");
     Ok(())
 }
 
@@ -76,9 +67,6 @@ fn ask_until_captured(agent: &mut Agent, server: &Container) -> Result<usize> {
 
 fn queries(events: &[Value], container: &Container, kind: &str) -> Vec<String> {
     let found = exchanges(events, container.name());
-    let side = found
-        .into_iter()
-        .filter(|event| text(event, "/kind") == Some(kind));
-    side.filter_map(|event| text(event, "/url/query").map(str::to_owned))
-        .collect()
+    let side = found.into_iter().filter(|event| text(event, "/kind") == Some(kind));
+    side.filter_map(|event| text(event, "/url/query").map(str::to_owned)).collect()
 }

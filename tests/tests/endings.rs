@@ -14,13 +14,7 @@ use tlstap_tests::{
     talk::Talking,
 };
 
-crate::tests![
-    by_interrupt,
-    by_termination,
-    by_closed_stdout,
-    with_many_probes,
-    by_kill
-];
+crate::tests![by_interrupt, by_termination, by_closed_stdout, with_many_probes, by_kill];
 
 /// Detaching takes the kernel 0.1 s a probe, one after the other.
 const GONE: Duration = Duration::from_secs(20);
@@ -36,14 +30,8 @@ impl Traces {
     fn of(start: impl FnOnce() -> Result<Agent>) -> Result<(Agent, Self)> {
         let before = bpf::programs()?;
         let agent = start()?;
-        let programs = bpf::programs()?
-            .difference(&before)
-            .copied()
-            .collect::<BTreeSet<_>>();
-        ensure!(
-            !programs.is_empty(),
-            "an agent that is ready has no program in the kernel"
-        );
+        let programs = bpf::programs()?.difference(&before).copied().collect::<BTreeSet<_>>();
+        ensure!(!programs.is_empty(), "an agent that is ready has no program in the kernel");
         let mark = agent.mark().to_owned();
         Ok((agent, Self { programs, mark }))
     }
@@ -67,19 +55,13 @@ impl Traces {
 
 fn well(ended: &Ended) -> Result<()> {
     ended.succeeded()?;
-    ensure!(
-        ended.took <= PROMPT,
-        "the prompt came after {:?}",
-        ended.took
-    );
+    ensure!(ended.took <= PROMPT, "the prompt came after {:?}", ended.took);
     ended.summary()?;
     Ok(())
 }
 
 fn talking(node: &Node) -> Result<Talking> {
-    node.talk()?
-        .flags(&["--rounds", "5"])
-        .start(b"ping", b"pong")
+    node.talk()?.flags(&["--rounds", "5"]).start(b"ping", b"pong")
 }
 
 fn by_signal(node: &Node, signal: Signal) -> Result<()> {
@@ -102,11 +84,7 @@ fn by_termination(node: &Node) -> Result<()> {
 
 fn by_closed_stdout(node: &Node) -> Result<()> {
     let mut talking = talking(node)?;
-    let launch = || {
-        node.tlstap(&["trace", "--raw", "-o", "json"])?
-            .head(1)
-            .ready()
-    };
+    let launch = || node.tlstap(&["trace", "--raw", "-o", "json"])?.head(1).ready();
     let (agent, traces) = Traces::of(launch)?;
     talking.go()?;
     agent.says("tlstap/v1", EVENT)?;

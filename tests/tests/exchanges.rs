@@ -9,11 +9,7 @@ use tlstap_tests::{
 
 use crate::web;
 
-crate::tests![
-    every_request_of_one_connection,
-    a_slow_answer_takes_its_time,
-    bodies_on_demand
-];
+crate::tests![every_request_of_one_connection, a_slow_answer_takes_its_time, bodies_on_demand];
 
 const MIB: u64 = 1 << 20;
 
@@ -52,10 +48,7 @@ fn the_asked(found: &[Value], kind: &str) -> Result<()> {
         .iter()
         .map(|event| {
             let path = text(event, "/url/path").unwrap_or_default();
-            (
-                path.to_owned(),
-                number(event, "/http/response/body/size").unwrap_or(u64::MAX),
-            )
+            (path.to_owned(), number(event, "/http/response/body/size").unwrap_or(u64::MAX))
         })
         .collect();
     let mut wanted =
@@ -63,18 +56,10 @@ fn the_asked(found: &[Value], kind: &str) -> Result<()> {
     seen.sort();
     wanted.sort();
     ensure!(seen == wanted, "{seen:?}, not {wanted:?}");
-    let connection = found
-        .first()
-        .and_then(|event| text(event, "/network/connection/id"));
+    let connection = found.first().and_then(|event| text(event, "/network/connection/id"));
     ensure!(connection.is_some(), "no connection id");
     for event in found {
-        expect(
-            event,
-            &[
-                ("/kind", json!(kind)),
-                ("/network/connection/id", json!(connection)),
-            ],
-        )?;
+        expect(event, &[("/kind", json!(kind)), ("/network/connection/id", json!(connection))])?;
     }
     Ok(())
 }
@@ -86,15 +71,10 @@ fn a_slow_answer_takes_its_time(node: &Node) -> Result<()> {
     let (_, client) = web::curl(docker, &server, "/slow?ms=700", &[])?;
     for side in [&client, &server] {
         let event = agent.wait_for("the slow exchange", |events| {
-            exchanges(events, side.name())
-                .first()
-                .map(|&event| event.clone())
+            exchanges(events, side.name()).first().map(|&event| event.clone())
         })?;
         let duration = number(&event, "/duration_ns").context("no duration")?;
-        ensure!(
-            (700_000_000..3_000_000_000).contains(&duration),
-            "{duration} ns, not 0.7 s"
-        );
+        ensure!((700_000_000..3_000_000_000).contains(&duration), "{duration} ns, not 0.7 s");
     }
     agent.stop()?;
     Ok(())
@@ -109,9 +89,7 @@ fn bodies_on_demand(node: &Node) -> Result<()> {
     web::curl(docker, &server, "/gzip", &[])?;
     let mut event = |path: &str| {
         agent.wait_for(path, |events| {
-            web::with_path(events, server.name(), path)
-                .first()
-                .map(|&event| event.clone())
+            web::with_path(events, server.name(), path).first().map(|&event| event.clone())
         })
     };
     let echo = event("/echo")?;
@@ -127,10 +105,7 @@ fn bodies_on_demand(node: &Node) -> Result<()> {
     let head = event("/hello")?;
     expect(
         &head,
-        &[
-            ("/http/request/method", json!("HEAD")),
-            ("/http/response/body/size", json!(0)),
-        ],
+        &[("/http/request/method", json!("HEAD")), ("/http/response/body/size", json!(0))],
     )?;
     absent(&head, "/http/response/body/text")?;
     let zipped = event("/gzip")?;

@@ -14,14 +14,7 @@ use tlstap_tests::{
 
 use crate::web;
 
-crate::tests![
-    by_pid,
-    by_command,
-    by_container,
-    after_a_count,
-    after_a_duration,
-    into_a_file
-];
+crate::tests![by_pid, by_command, by_container, after_a_count, after_a_duration, into_a_file];
 
 const REQUEST: &[u8] = b"GET /filtered HTTP/1.1\r\nHost: talk\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
@@ -33,9 +26,7 @@ fn talking(node: &Node) -> Result<Talking> {
 fn by_pid(node: &Node) -> Result<()> {
     let (mut unwanted, mut wanted) = (talking(node)?, talking(node)?);
     let pid = wanted.pid().to_string();
-    let mut agent = node
-        .tlstap(&["trace", "-o", "json", "--pid", &pid])?
-        .ready()?;
+    let mut agent = node.tlstap(&["trace", "-o", "json", "--pid", &pid])?.ready()?;
     unwanted.go()?;
     wanted.go()?;
     agent.wait_for_count("the wanted process", 2, |_| true)?;
@@ -64,32 +55,19 @@ fn by_command(node: &Node) -> Result<()> {
 
 fn by_container(node: &Node) -> Result<()> {
     let docker = node.docker()?;
-    let (unwanted, named, by_id) = (
-        web::server(docker)?,
-        web::server(docker)?,
-        web::server(docker)?,
-    );
+    let (unwanted, named, by_id) =
+        (web::server(docker)?, web::server(docker)?, web::server(docker)?);
     let id = by_id.id()?;
     let prefix = id.get(..12).context("a short id")?;
-    let filters = [
-        "trace",
-        "-o",
-        "json",
-        "--container",
-        named.name(),
-        "--container",
-        prefix,
-    ];
+    let filters = ["trace", "-o", "json", "--container", named.name(), "--container", prefix];
     let mut agent = node.tlstap(&filters)?.ready()?;
     for server in [&unwanted, &named, &by_id] {
         web::curl(docker, server, "/hello", &[])?;
     }
     agent.wait_for_count("the wanted containers", 2, |_| true)?;
     let events = agent.stop()?.events()?;
-    let mut names: Vec<_> = events
-        .iter()
-        .map(|event| text(event, "/container/name").unwrap_or_default())
-        .collect();
+    let mut names: Vec<_> =
+        events.iter().map(|event| text(event, "/container/name").unwrap_or_default()).collect();
     names.sort_unstable();
     let mut wanted = [named.name(), by_id.name()];
     wanted.sort_unstable();
@@ -106,26 +84,17 @@ fn after_a_count(node: &Node) -> Result<()> {
     let ended = agent.finish(Duration::from_secs(5))?;
     ended.succeeded()?;
     ended.summary()?;
-    ensure!(
-        ended.events()?.len() == 1,
-        "{} events, not 1",
-        ended.stdout.len()
-    );
+    ensure!(ended.events()?.len() == 1, "{} events, not 1", ended.stdout.len());
     Ok(())
 }
 
 fn after_a_duration(node: &Node) -> Result<()> {
     let begun = Instant::now();
-    let ended = node
-        .tlstap(&["trace", "-o", "json", "--duration", "1500ms"])?
-        .output()?;
+    let ended = node.tlstap(&["trace", "-o", "json", "--duration", "1500ms"])?.output()?;
     let took = begun.elapsed();
     ended.succeeded()?;
     ended.summary()?;
-    ensure!(
-        took >= Duration::from_millis(1_500),
-        "it ended after {took:?}"
-    );
+    ensure!(took >= Duration::from_millis(1_500), "it ended after {took:?}");
     ensure!(took < Duration::from_secs(6), "it ended after {took:?}");
     Ok(())
 }
@@ -135,21 +104,13 @@ fn into_a_file(node: &Node) -> Result<()> {
     let file = node.scratch().join("written.json");
     let path = file.to_str().context("the scratch folder is not UTF-8")?;
     let pid = talking.pid().to_string();
-    let arguments = [
-        "trace", "-o", "json", "-w", path, "--count", "2", "--pid", &pid,
-    ];
+    let arguments = ["trace", "-o", "json", "-w", path, "--count", "2", "--pid", &pid];
     let agent = node.tlstap(&arguments)?.ready()?;
     talking.go()?;
     agent.finish(Duration::from_secs(5))?.succeeded()?;
     let written = fs::read_to_string(&file)?;
-    let events = written
-        .lines()
-        .map(serde_json::from_str)
-        .collect::<Result<Vec<Value>, _>>()?;
-    let paths: Vec<_> = events
-        .iter()
-        .map(|event| text(event, "/url/path"))
-        .collect();
+    let events = written.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let paths: Vec<_> = events.iter().map(|event| text(event, "/url/path")).collect();
     ensure!(paths == [Some("/filtered"); 2], "the file has {written}");
     Ok(())
 }

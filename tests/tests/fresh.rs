@@ -49,10 +49,7 @@ fn first_request_of_a_fresh_image(node: &Node) -> Result<()> {
     let _cores = [busy()?, busy()?];
     let mut clients = Vec::new();
     for image in &images {
-        let run = docker
-            .run("fresh")?
-            .of_image(image.name())
-            .network(docker.network());
+        let run = docker.run("fresh")?.of_image(image.name()).network(docker.network());
         let (_, client) = run.finish(&["curl", "--silent", "--insecure", &url])?;
         clients.push(client);
     }
@@ -60,13 +57,8 @@ fn first_request_of_a_fresh_image(node: &Node) -> Result<()> {
         (exchanges(events, server.name()).len() >= RUNS).then_some(())
     })?;
     let events = agent.stop()?.events()?;
-    let captured = clients
-        .iter()
-        .filter(|client| !exchanges(&events, client.name()).is_empty());
+    let captured = clients.iter().filter(|client| !exchanges(&events, client.name()).is_empty());
     let captured = captured.count();
-    ensure!(
-        captured >= CAPTURED,
-        "{captured} of {RUNS} first requests captured"
-    );
+    ensure!(captured >= CAPTURED, "{captured} of {RUNS} first requests captured");
     Ok(())
 }

@@ -19,35 +19,23 @@ fn streams(
     (pairs, rounds): (usize, usize),
 ) -> Result<Vec<Vec<Piece>>> {
     let (pairs_flag, rounds_flag) = (pairs.to_string(), rounds.to_string());
-    let talk = node
-        .talk()?
-        .flags(&["--pairs", &pairs_flag, "--rounds", &rounds_flag]);
+    let talk = node.talk()?.flags(&["--pairs", &pairs_flag, "--rounds", &rounds_flag]);
     let mut talking = talk.start(message, message)?;
     let pid = talking.pid();
-    let mut agent = node
-        .tlstap(&[&["trace", "--raw", "-o", "json"], arguments].concat())?
-        .ready()?;
+    let mut agent =
+        node.tlstap(&[&["trace", "--raw", "-o", "json"], arguments].concat())?.ready()?;
     talking.go()?;
     let total = (4 * pairs * rounds * message.len()) as u64;
     agent.wait_for(&format!("data and gaps of {total} bytes"), |events| {
-        let mine = events
-            .iter()
-            .filter(|event| number(event, "/process/pid") == Some(pid.into()));
-        let bytes: u64 = mine
-            .filter_map(|event: &Value| number(event, "/length"))
-            .sum();
+        let mine = events.iter().filter(|event| number(event, "/process/pid") == Some(pid.into()));
+        let bytes: u64 = mine.filter_map(|event: &Value| number(event, "/length")).sum();
         (bytes >= total).then_some(())
     })?;
     talking.end()?;
     let ended = agent.stop()?;
     ended.summary()?;
     let streams = streams::pieces(&ended.events()?, pid)?;
-    ensure!(
-        streams.len() == 4 * pairs,
-        "{} streams, not {}",
-        streams.len(),
-        4 * pairs
-    );
+    ensure!(streams.len() == 4 * pairs, "{} streams, not {}", streams.len(), 4 * pairs);
     Ok(streams.into_values().collect())
 }
 
@@ -87,15 +75,8 @@ fn of_a_ring_that_overflows(node: &Node) -> Result<()> {
                 }
             }
         }
-        ensure!(
-            at == whole.len(),
-            "a stream of {at} bytes, not {}",
-            whole.len()
-        );
+        ensure!(at == whole.len(), "a stream of {at} bytes, not {}", whole.len());
     }
-    ensure!(
-        lost > 0,
-        "a ring this small must lose something, or this tests nothing"
-    );
+    ensure!(lost > 0, "a ring this small must lose something, or this tests nothing");
     Ok(())
 }

@@ -34,17 +34,9 @@ fn little_memory_and_no_spinning(node: &Node) -> Result<()> {
             break;
         }
     }
-    ensure!(
-        lowest <= CPU,
-        "{}.{:03} % of a core while idle",
-        lowest / 1_000,
-        lowest % 1_000
-    );
+    ensure!(lowest <= CPU, "{}.{:03} % of a core while idle", lowest / 1_000, lowest % 1_000);
     let memory = process::resident_kib(agent.pid())?;
-    ensure!(
-        memory <= MEMORY_KIB,
-        "{memory} KiB resident, not {MEMORY_KIB}"
-    );
+    ensure!(memory <= MEMORY_KIB, "{memory} KiB resident, not {MEMORY_KIB}");
     agent.stop()?;
     Ok(())
 }

@@ -16,11 +16,7 @@ fn list_as_json(node: &Node) -> Result<()> {
     let rows = ended.events()?;
     let mine = |row: &&Value| number(row, "/process/pid") == Some(talking.pid().into());
     let rows: Vec<_> = rows.iter().filter(mine).collect();
-    ensure!(
-        rows.len() == 1,
-        "{} rows of one process with one library",
-        rows.len()
-    );
+    ensure!(rows.len() == 1, "{} rows of one process with one library", rows.len());
     let row = rows.first().context("none")?;
     expect(
         row,
@@ -34,29 +30,17 @@ fn list_as_json(node: &Node) -> Result<()> {
     absent(row, "/container")?;
     let executable = text(row, "/process/executable/path").context("no executable")?;
     ensure!(executable.ends_with("/talk"), "executable {executable}");
-    ensure!(
-        text(row, "/file/key").is_some_and(|key| !key.is_empty()),
-        "no file key"
-    );
+    ensure!(text(row, "/file/key").is_some_and(|key| !key.is_empty()), "no file key");
     the_probes(row)
 }
 
 fn the_probes(row: &Value) -> Result<()> {
-    let probes = row
-        .pointer("/probes")
-        .and_then(Value::as_array)
-        .context("no probes")?;
-    let symbols: Vec<_> = probes
-        .iter()
-        .filter_map(|probe| text(probe, "/symbol"))
-        .collect();
+    let probes = row.pointer("/probes").and_then(Value::as_array).context("no probes")?;
+    let symbols: Vec<_> = probes.iter().filter_map(|probe| text(probe, "/symbol")).collect();
     for symbol in ["SSL_read", "SSL_write", "SSL_read_ex", "SSL_write_ex"] {
         ensure!(symbols.contains(&symbol), "no {symbol} in {probes:?}");
     }
-    ensure!(
-        probes.iter().all(|probe| text(probe, "/method").is_some()),
-        "no method: {probes:?}"
-    );
+    ensure!(probes.iter().all(|probe| text(probe, "/method").is_some()), "no method: {probes:?}");
     Ok(())
 }
 
@@ -65,18 +49,11 @@ fn list_as_table(node: &Node) -> Result<()> {
     let ended = node.tlstap(&["list"])?.output()?;
     ended.succeeded()?;
     let pid = talking.pid().to_string();
-    let row = ended
-        .stdout
-        .iter()
-        .find(|line| line.contains(&pid))
-        .context("no row")?;
+    let row = ended.stdout.iter().find(|line| line.contains(&pid)).context("no row")?;
     for word in ["talk", "openssl", "hooked"] {
         ensure!(row.contains(word), "no {word:?} in {row:?}");
     }
-    ensure!(
-        !ended.stdout.concat().contains('\u{1b}'),
-        "colours without a terminal"
-    );
+    ensure!(!ended.stdout.concat().contains('\u{1b}'), "colours without a terminal");
     Ok(())
 }
 

@@ -73,16 +73,10 @@ fn main() -> Result<ExitCode> {
     // Also keeps them on this thread, which the children's death signal depends on.
     arguments.test_threads = Some(1);
     let node = Arc::new(Mutex::new(Node::new()?));
-    let trials = ALL
-        .iter()
-        .copied()
-        .flatten()
-        .map(|(name, test)| trial(name, *test, &node));
+    let trials = ALL.iter().copied().flatten().map(|(name, test)| trial(name, *test, &node));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     if let Some(node) = Arc::into_inner(node) {
-        node.into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear()?;
+        node.into_inner().unwrap_or_else(PoisonError::into_inner).clear()?;
     }
     Ok(conclusion.exit_code())
 }
@@ -101,9 +95,5 @@ fn trial(name: &str, test: Test, node: &Arc<Mutex<Node>>) -> Trial {
 
 /// The error with its causes, without the stack traces that the environment may ask for.
 fn chain(error: &anyhow::Error) -> String {
-    error
-        .chain()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n  caused by: ")
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\n  caused by: ")
 }

@@ -19,9 +19,7 @@ fn ten_containers_of_one_image(node: &Node) -> Result<()> {
     let docker = node.docker()?;
     let server = web::server(docker)?;
     let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
-    let clients = (0..CONTAINERS)
-        .map(|_| client(docker, &server))
-        .collect::<Result<Vec<_>>>()?;
+    let clients = (0..CONTAINERS).map(|_| client(docker, &server)).collect::<Result<Vec<_>>>()?;
     for client in &clients {
         client.wait_for_log("staying")?;
     }
@@ -30,25 +28,12 @@ fn ten_containers_of_one_image(node: &Node) -> Result<()> {
     let events = agent.stop()?.events()?;
     for client in &clients {
         let count = exchanges(&events, client.name()).len();
-        ensure!(
-            count == REQUESTS,
-            "{count} exchanges of {}, not {REQUESTS}",
-            client.name()
-        );
+        ensure!(count == REQUESTS, "{count} exchanges of {}, not {REQUESTS}", client.name());
     }
-    let all = events
-        .iter()
-        .filter(|event| text(event, "/kind") == Some("client"))
-        .count();
-    ensure!(
-        all == CONTAINERS * REQUESTS,
-        "{all} client exchanges under all names"
-    );
+    let all = events.iter().filter(|event| text(event, "/kind") == Some("client")).count();
+    ensure!(all == CONTAINERS * REQUESTS, "{all} client exchanges under all names");
     let served = exchanges(&events, server.name()).len();
-    ensure!(
-        served == CONTAINERS * REQUESTS,
-        "{served} exchanges of the server"
-    );
+    ensure!(served == CONTAINERS * REQUESTS, "{served} exchanges of the server");
     Ok(())
 }
 
@@ -60,12 +45,7 @@ fn client(docker: &Docker, server: &Container) -> Result<Container> {
 }
 
 fn wait_for_all(agent: &mut Agent, clients: &[Container], server: &Container) -> Result<()> {
-    let sides = || {
-        clients
-            .iter()
-            .map(|side| (side, 1))
-            .chain([(server, CONTAINERS)])
-    };
+    let sides = || clients.iter().map(|side| (side, 1)).chain([(server, CONTAINERS)]);
     agent.wait_for("all exchanges of all containers", |events| {
         sides()
             .all(|(side, times)| exchanges(events, side.name()).len() >= times * REQUESTS)
@@ -77,9 +57,7 @@ fn one_attachment(node: &Node, clients: &[Container]) -> Result<()> {
     let rows = node.tlstap(&["list", "-o", "json"])?.output()?.events()?;
     let mut keys = Vec::new();
     for client in clients {
-        let mine = rows
-            .iter()
-            .find(|row| text(row, "/container/name") == Some(client.name()));
+        let mine = rows.iter().find(|row| text(row, "/container/name") == Some(client.name()));
         let row = mine.with_context(|| format!("no row of {}", client.name()))?;
         keys.push(text(row, "/file/key").context("no file key")?);
     }

@@ -39,38 +39,23 @@ fn captures(node: &Node, launch: Launch) -> Result<()> {
 
 fn without_type_information(node: &Node) -> Result<()> {
     let folder = "/sys/kernel/btf";
-    ensure!(
-        fs::exists(folder)?,
-        "the kernel has no type information to hide"
-    );
-    captures(
-        node,
-        hidden(node.tlstap(&["trace", "--raw", "-o", "json"])?, folder),
-    )
+    ensure!(fs::exists(folder)?, "the kernel has no type information to hide");
+    captures(node, hidden(node.tlstap(&["trace", "--raw", "-o", "json"])?, folder))
 }
 
 fn an_unreadable_process(node: &Node) -> Result<()> {
     let unseen = node.talk()?.start(b"ping", b"pong")?;
     let folder = format!("/proc/{}", unseen.pid());
-    captures(
-        node,
-        hidden(node.tlstap(&["trace", "--raw", "-o", "json"])?, &folder),
-    )
+    captures(node, hidden(node.tlstap(&["trace", "--raw", "-o", "json"])?, &folder))
 }
 
 fn a_container_that_does_not_exist(node: &Node) -> Result<()> {
     let name = "no-such-container";
-    let mut agent = node
-        .tlstap(&["trace", "-o", "json", "--container", name])?
-        .start()?;
+    let mut agent = node.tlstap(&["trace", "-o", "json", "--container", name])?.start()?;
     agent.complains(name, EVENT)?;
     agent.lives_for(Duration::from_millis(500))?;
     let ended = agent.stop()?;
-    ensure!(
-        ended.stdout.is_empty(),
-        "events of nobody: {:?}",
-        ended.stdout
-    );
+    ensure!(ended.stdout.is_empty(), "events of nobody: {:?}", ended.stdout);
     Ok(())
 }
 
@@ -79,15 +64,12 @@ fn a_container_that_comes_later(node: &Node) -> Result<()> {
     let server = web::server(docker)?;
     let client = docker.run("later")?.network(docker.network());
     let name = client.name().to_owned();
-    let mut agent = node
-        .tlstap(&["trace", "-o", "json", "--container", &name])?
-        .start()?;
+    let mut agent = node.tlstap(&["trace", "-o", "json", "--container", &name])?.start()?;
     agent.complains(&name, EVENT)?;
     let url = web::url(&server, "/hello");
     let (_, _client) = client.finish(&["curl", "--silent", "--insecure", &url])?;
-    agent.wait_for("its exchange", |events| {
-        (!exchanges(events, &name).is_empty()).then_some(())
-    })?;
+    agent
+        .wait_for("its exchange", |events| (!exchanges(events, &name).is_empty()).then_some(()))?;
     let events = agent.stop()?.events()?;
     ensure!(events.len() == 1, "the filter let more through: {events:?}");
     Ok(())

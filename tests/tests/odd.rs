@@ -38,10 +38,7 @@ fn a_server(node: &Node, options: &[&str]) -> Result<()> {
         (exchanges(events, server.name()).len() >= 2).then_some(())
     })?;
     let events = agent.stop()?.events()?;
-    ensure!(
-        exchanges(&events, server.name()).len() == 2,
-        "not once a side"
-    );
+    ensure!(exchanges(&events, server.name()).len() == 2, "not once a side");
     Ok(())
 }
 
@@ -100,11 +97,7 @@ fn client_event(
         text(event, "/kind") == Some("client") && text(event, "/url/query") == Some("n=2")
     };
     let found: Vec<_> = events.iter().filter(second).collect();
-    ensure!(
-        found.len() == 1,
-        "{} events on the client's side: {found:?}",
-        found.len()
-    );
+    ensure!(found.len() == 1, "{} events on the client's side: {found:?}", found.len());
     Ok((*found.first().context("none")?).clone())
 }
 
@@ -112,10 +105,7 @@ fn one_binary_and_its_libraries(node: &Node) -> Result<()> {
     let docker = node.docker()?;
     let (image, server) = (bare_curl(docker)?, web::server(docker)?);
     let event = client_event(node, &server, |command| {
-        let run = docker
-            .run("bare")?
-            .of_image(image.name())
-            .network(docker.network());
+        let run = docker.run("bare")?.of_image(image.name()).network(docker.network());
         run.finish(command).map(drop)
     })?;
     let name = text(&event, "/container/name").unwrap_or_default();
@@ -161,21 +151,13 @@ fn pivoted(unshare: &[&str], root: &str, command: &[&str]) -> Result<()> {
 fn by_hand(node: &Node, unshare: &[&str]) -> Result<()> {
     let docker = node.docker()?;
     let (image, server) = (bare_curl(docker)?, web::server(docker)?);
-    let (_, source) = docker
-        .run("source")?
-        .of_image(image.name())
-        .finish(&["/usr/bin/curl", "-V"])?;
+    let (_, source) =
+        docker.run("source")?.of_image(image.name()).finish(&["/usr/bin/curl", "-V"])?;
     let root = tempfile::tempdir()?;
     source.export(root.path())?;
-    let path = root
-        .path()
-        .to_str()
-        .context("the scratch folder is not UTF-8")?;
+    let path = root.path().to_str().context("the scratch folder is not UTF-8")?;
     let event = client_event(node, &server, |command| pivoted(unshare, path, command))?;
-    ensure!(
-        text(&event, "/container/name").is_some(),
-        "no name in {event}"
-    );
+    ensure!(text(&event, "/container/name").is_some(), "no name in {event}");
     expect(&event, &[("/process/command", json!("curl"))])
 }
 

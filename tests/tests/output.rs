@@ -3,11 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use tlstap_tests::{agent::EVENT, node::Node};
 
-crate::tests![
-    a_line_an_exchange,
-    wire_bytes_never_reach_the_terminal,
-    nothing_on_demand
-];
+crate::tests![a_line_an_exchange, wire_bytes_never_reach_the_terminal, nothing_on_demand];
 
 fn a_line_an_exchange(node: &Node) -> Result<()> {
     let request = b"GET /a/line?q=1 HTTP/1.1\r\nHost: talk\r\n\r\n";
@@ -19,26 +15,14 @@ fn a_line_an_exchange(node: &Node) -> Result<()> {
     agent.says("/a/line", EVENT)?;
     talking.end()?;
     let ended = agent.stop()?;
-    let lines: Vec<_> = ended
-        .stdout
-        .iter()
-        .filter(|line| line.contains("/a/line?q=1"))
-        .collect();
-    ensure!(
-        lines.len() == 2,
-        "{} lines, not one for each side: {:?}",
-        lines.len(),
-        ended.stdout
-    );
+    let lines: Vec<_> = ended.stdout.iter().filter(|line| line.contains("/a/line?q=1")).collect();
+    ensure!(lines.len() == 2, "{} lines, not one for each side: {:?}", lines.len(), ended.stdout);
     for line in lines {
         for word in ["host", "talk", &pid, "GET", "418"] {
             ensure!(line.contains(word), "no {word:?} in {line:?}");
         }
     }
-    ensure!(
-        !ended.stdout.concat().contains('\u{1b}'),
-        "colours without a terminal"
-    );
+    ensure!(!ended.stdout.concat().contains('\u{1b}'), "colours without a terminal");
     Ok(())
 }
 
@@ -48,25 +32,15 @@ fn wire_bytes_never_reach_the_terminal(node: &Node) -> Result<()> {
     for arguments in [&["--raw"][..], &["--body"]] {
         let mut talking = node.talk()?.start(request, response)?;
         let pid = talking.pid().to_string();
-        let agent = node
-            .tlstap(arguments)?
-            .argument("--pid")
-            .argument(pid)
-            .ready()?;
+        let agent = node.tlstap(arguments)?.argument("--pid").argument(pid).ready()?;
         talking.go()?;
         talking.end()?;
         if arguments == ["--raw"] {
             agent.says("stolen", EVENT)?;
         }
         let said = agent.stop()?.stdout.join("\n");
-        let steers = said
-            .chars()
-            .find(|&letter| letter.is_control() && letter != '\n');
-        ensure!(
-            steers.is_none(),
-            "{:?} reached stdout: {said:?}",
-            steers.context("none")
-        );
+        let steers = said.chars().find(|&letter| letter.is_control() && letter != '\n');
+        ensure!(steers.is_none(), "{:?} reached stdout: {said:?}", steers.context("none"));
     }
     Ok(())
 }

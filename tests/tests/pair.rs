@@ -51,10 +51,7 @@ fn curl_with_known_pid(docker: &Docker, url: &str) -> Result<(Container, u32)> {
     child.tell("go\n")?;
     let status = child.finish(LIMIT)?;
     ensure!(status.success(), "curl failed: {status}");
-    ensure!(
-        child.stdout.lines() == [web::HELLO.trim_end()],
-        "curl got something else"
-    );
+    ensure!(child.stdout.lines() == [web::HELLO.trim_end()], "curl got something else");
     Ok((container, pid))
 }
 
@@ -82,10 +79,7 @@ fn the_client(event: &Value, client: &Container, server: &Container, pid: u32) -
 
 fn the_server(event: &Value, server: &Container) -> Result<()> {
     let executable = text(event, "/process/executable/path").context("no executable")?;
-    ensure!(
-        executable.starts_with("/usr/bin/python3"),
-        "not Python: {executable}"
-    );
+    ensure!(executable.starts_with("/usr/bin/python3"), "not Python: {executable}");
     expect(
         event,
         &[
@@ -112,42 +106,24 @@ fn the_exchange(event: &Value, server: &Container) -> Result<()> {
             ("/http/response/status_code", json!(200)),
             ("/http/response/header/server", json!(["fixture/1"])),
             ("/http/response/header/content-type", json!(["text/plain"])),
-            (
-                "/http/response/header/content-length",
-                json!([web::HELLO.len().to_string()]),
-            ),
+            ("/http/response/header/content-length", json!([web::HELLO.len().to_string()])),
             ("/http/response/body/size", json!(web::HELLO.len())),
             ("/url/path", json!("/hello")),
             ("/url/query", json!("n=1")),
         ],
     )?;
     let duration = number(event, "/duration_ns").context("no duration")?;
-    ensure!(
-        (1_000..10_000_000_000).contains(&duration),
-        "not a duration: {duration} ns"
-    );
+    ensure!((1_000..10_000_000_000).contains(&duration), "not a duration: {duration} ns");
     let timestamp = text(event, "/timestamp").context("no timestamp")?;
-    ensure!(
-        timestamp.len() >= 20 && timestamp.ends_with('Z'),
-        "not RFC 3339: {timestamp}"
-    );
+    ensure!(timestamp.len() >= 20 && timestamp.ends_with('Z'), "not RFC 3339: {timestamp}");
     Ok(())
 }
 
 fn the_library(event: &Value, docker: &Docker) -> Result<()> {
     let path = text(event, "/tls/path").context("no path of the library")?;
-    ensure!(
-        path.starts_with("/usr/lib/") && path.ends_with("/libssl.so.3"),
-        "path {path}"
-    );
+    ensure!(path.starts_with("/usr/lib/") && path.ends_with("/libssl.so.3"), "path {path}");
     let version = web::openssl_version(docker)?;
-    expect(
-        event,
-        &[
-            ("/tls/library", json!("openssl")),
-            ("/tls/version", json!(version)),
-        ],
-    )
+    expect(event, &[("/tls/library", json!("openssl")), ("/tls/version", json!(version))])
 }
 
 fn the_container(event: &Value, container: &Container, docker: &Docker) -> Result<()> {
@@ -190,9 +166,7 @@ fn names_go_but_traffic_stays_without_a_runtime(node: &Node) -> Result<()> {
     let server = web::server(docker)?;
     let id = server.id()?;
     let launch = node.tlstap(&["trace", "-o", "json"])?;
-    let mut agent = launch
-        .through(&["env", "DOCKER_HOST=unix:///nowhere.sock"])
-        .ready()?;
+    let mut agent = launch.through(&["env", "DOCKER_HOST=unix:///nowhere.sock"]).ready()?;
     web::curl(docker, &server, "/hello", &[])?;
     let event = agent.wait_for("an exchange with the container's id", |events| {
         let of_server = |event: &&Value| text(event, "/container/id") == Some(&id);

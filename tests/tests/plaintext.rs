@@ -30,17 +30,9 @@ struct Conversation<'a> {
 }
 
 fn raw(node: &Node, conversation: &Conversation<'_>) -> Result<()> {
-    let Conversation {
-        flags,
-        request,
-        response,
-        times: (pairs, rounds),
-    } = *conversation;
+    let Conversation { flags, request, response, times: (pairs, rounds) } = *conversation;
     let (pairs_flag, rounds_flag) = (pairs.to_string(), rounds.to_string());
-    let talk = node
-        .talk()?
-        .flags(flags)
-        .flags(&["--pairs", &pairs_flag, "--rounds", &rounds_flag]);
+    let talk = node.talk()?.flags(flags).flags(&["--pairs", &pairs_flag, "--rounds", &rounds_flag]);
     let mut talking = talk.start(request, response)?;
     let pid = talking.pid();
     let mut agent = node.tlstap(&["trace", "--raw", "-o", "json"])?.ready()?;
@@ -57,9 +49,7 @@ fn raw(node: &Node, conversation: &Conversation<'_>) -> Result<()> {
 
 fn wait_for_bytes(agent: &mut Agent, pid: u32, total: usize) -> Result<()> {
     agent.wait_for(&format!("{total} bytes of the fixture"), |events| {
-        let mine = events
-            .iter()
-            .filter(|event| number(event, "/process/pid") == Some(pid.into()));
+        let mine = events.iter().filter(|event| number(event, "/process/pid") == Some(pid.into()));
         let bytes: u64 = mine.filter_map(|event| number(event, "/length")).sum();
         (bytes >= total as u64).then_some(())
     })
@@ -68,10 +58,8 @@ fn wait_for_bytes(agent: &mut Agent, pid: u32, total: usize) -> Result<()> {
 /// Holds the streams to what each end of each connection sent and received.
 fn heard_and_said(events: &[Value], pid: u32, conversation: &Conversation<'_>) -> Result<()> {
     let (pairs, rounds) = conversation.times;
-    let (request, response) = (
-        conversation.request.repeat(rounds),
-        conversation.response.repeat(rounds),
-    );
+    let (request, response) =
+        (conversation.request.repeat(rounds), conversation.response.repeat(rounds));
     let mut wanted = Vec::new();
     for _ in 0..pairs {
         // The client's two directions, then the server's.
@@ -87,36 +75,20 @@ fn heard_and_said(events: &[Value], pid: u32, conversation: &Conversation<'_>) -
         .collect();
     found.sort();
     wanted.sort();
-    let same = found
-        .iter()
-        .map(|(direction, bytes)| (direction.as_str(), bytes.as_slice()));
+    let same = found.iter().map(|(direction, bytes)| (direction.as_str(), bytes.as_slice()));
     ensure!(
-        same.eq(wanted
-            .iter()
-            .map(|(direction, bytes)| (*direction, bytes.as_slice()))),
+        same.eq(wanted.iter().map(|(direction, bytes)| (*direction, bytes.as_slice()))),
         "streams of {:?} bytes, not {:?}, or other bytes",
-        found
-            .iter()
-            .map(|(_, bytes)| bytes.len())
-            .collect::<Vec<_>>(),
-        wanted
-            .iter()
-            .map(|(_, bytes)| bytes.len())
-            .collect::<Vec<_>>()
+        found.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>(),
+        wanted.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>()
     );
     Ok(())
 }
 
 fn named(event: &Value) -> Result<()> {
     let thread = text(event, "/thread/name");
-    ensure!(
-        matches!(thread, Some("client" | "server")),
-        "thread {thread:?} in {event}"
-    );
-    ensure!(
-        event.pointer("/container").is_none(),
-        "a container on the host: {event}"
-    );
+    ensure!(matches!(thread, Some("client" | "server")), "thread {thread:?} in {event}");
+    ensure!(event.pointer("/container").is_none(), "a container on the host: {event}");
     expect(
         event,
         &[
@@ -128,94 +100,37 @@ fn named(event: &Value) -> Result<()> {
 }
 
 fn plain_calls(node: &Node) -> Result<()> {
-    raw(
-        node,
-        &Conversation {
-            flags: &[],
-            request: b"ping",
-            response: b"pong!",
-            times: (1, 1),
-        },
-    )
+    raw(node, &Conversation { flags: &[], request: b"ping", response: b"pong!", times: (1, 1) })
 }
 
 fn ex_calls(node: &Node) -> Result<()> {
     let flags = &["--ex"];
-    raw(
-        node,
-        &Conversation {
-            flags,
-            request: b"ping",
-            response: b"pong!",
-            times: (1, 3),
-        },
-    )
+    raw(node, &Conversation { flags, request: b"ping", response: b"pong!", times: (1, 3) })
 }
 
 fn peeked_bytes_come_once(node: &Node) -> Result<()> {
     let flags = &["--peek"];
     let response = &[b'p'; 5_000];
-    raw(
-        node,
-        &Conversation {
-            flags,
-            request: b"ping",
-            response,
-            times: (1, 3),
-        },
-    )
+    raw(node, &Conversation { flags, request: b"ping", response, times: (1, 3) })
 }
 
 fn bytes_that_are_no_text(node: &Node) -> Result<()> {
     let request: Vec<u8> = (0..=255).cycle().take(20_000).collect();
     let response = "ünïcödé\u{1b}[31m\0".as_bytes();
-    raw(
-        node,
-        &Conversation {
-            flags: &[],
-            request: &request,
-            response,
-            times: (1, 2),
-        },
-    )
+    raw(node, &Conversation { flags: &[], request: &request, response, times: (1, 2) })
 }
 
 fn a_call_of_a_mebibyte(node: &Node) -> Result<()> {
-    let request: Vec<u8> = (0..(1 << 20))
-        .map(|n: u32| n.wrapping_mul(97).to_le_bytes()[1])
-        .collect();
+    let request: Vec<u8> =
+        (0..(1 << 20)).map(|n: u32| n.wrapping_mul(97).to_le_bytes()[1]).collect();
     let response = &[b'x'; 16_385];
-    raw(
-        node,
-        &Conversation {
-            flags: &[],
-            request: &request,
-            response,
-            times: (1, 1),
-        },
-    )?;
-    raw(
-        node,
-        &Conversation {
-            flags: &["--ex"],
-            request: &request,
-            response,
-            times: (1, 1),
-        },
-    )
+    raw(node, &Conversation { flags: &[], request: &request, response, times: (1, 1) })?;
+    raw(node, &Conversation { flags: &["--ex"], request: &request, response, times: (1, 1) })
 }
 
 fn many_connections_at_once(node: &Node) -> Result<()> {
     let response = &[b'r'; 3_000];
-    raw(
-        node,
-        &Conversation {
-            flags: &["--ex"],
-            request: &[b'q'; 100],
-            response,
-            times: (24, 20),
-        },
-    )
+    raw(node, &Conversation { flags: &["--ex"], request: &[b'q'; 100], response, times: (24, 20) })
 }
 
 const REQUEST: &[u8] = b"POST /talk?n=1 HTTP/1.1\r\nHost: talk\r\nContent-Length: 3\r\n\r\nabc";
@@ -237,14 +152,8 @@ fn http(node: &Node, request: &[u8], response: &[u8], wanted: usize) -> Result<(
     for kind in ["client", "server"] {
         let side = |event: &&Value| mine(event) && text(event, "/kind") == Some(kind);
         let found: Vec<_> = events.iter().filter(side).collect();
-        ensure!(
-            found.len() == wanted,
-            "{} exchanges of the {kind}, not {wanted}",
-            found.len()
-        );
-        found
-            .into_iter()
-            .try_for_each(|event| an_exchange(event, kind))?;
+        ensure!(found.len() == wanted, "{} exchanges of the {kind}, not {wanted}", found.len());
+        found.into_iter().try_for_each(|event| an_exchange(event, kind))?;
     }
     let count = events.iter().filter(|event| mine(event)).count();
     ensure!(count == 2 * wanted, "{count} events, not {}", 2 * wanted);

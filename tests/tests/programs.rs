@@ -10,11 +10,7 @@ use tlstap_tests::{
 
 use crate::web;
 
-crate::tests![
-    openssl_s_server_and_s_client,
-    nginx_and_curl,
-    python_and_python
-];
+crate::tests![openssl_s_server_and_s_client, nginx_and_curl, python_and_python];
 
 /// Traces one request, and holds the two sides' only exchanges to these commands.
 fn captured(
@@ -26,10 +22,7 @@ fn captured(
 ) -> Result<()> {
     let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
     let client = ask()?;
-    let sides = [
-        (server, "server", server_command),
-        (&client, "client", client_command),
-    ];
+    let sides = [(server, "server", server_command), (&client, "client", client_command)];
     agent.wait_for("an exchange on each side", |events| {
         let seen = |container: &Container| !exchanges(events, container.name()).is_empty();
         (seen(server) && seen(&client)).then_some(())
@@ -37,11 +30,7 @@ fn captured(
     let events = agent.stop()?.events()?;
     for (container, kind, command) in sides {
         let found = exchanges(&events, container.name());
-        ensure!(
-            found.len() == 1,
-            "{} exchanges of the {kind}: {found:?}",
-            found.len()
-        );
+        ensure!(found.len() == 1, "{} exchanges of the {kind}: {found:?}", found.len());
         let event = found.first().context("none")?;
         expect(
             event,
@@ -56,10 +45,7 @@ fn captured(
         )?;
         let size = number(event, "/http/response/body/size").unwrap_or(0);
         ensure!(size > 0, "no body in {event}");
-        ensure!(
-            text(event, "/container/image/name").is_some(),
-            "no image in {event}"
-        );
+        ensure!(text(event, "/container/image/name").is_some(), "no image in {event}");
     }
     Ok(())
 }

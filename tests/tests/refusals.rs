@@ -8,10 +8,7 @@ crate::tests![without_root, without_a_capability, wrong_usage];
 /// What setpriv takes away for each case, and what the agent must name.
 fn refused_without(node: &Node, setpriv: &[&str], names: &[&str]) -> Result<()> {
     let wrapper = [&["setpriv"], setpriv, &["--"]].concat();
-    node.tlstap(&["trace", "-o", "json"])?
-        .through(&wrapper)
-        .output()?
-        .refused(names)
+    node.tlstap(&["trace", "-o", "json"])?.through(&wrapper).output()?.refused(names)
 }
 
 fn without_root(node: &Node) -> Result<()> {

@@ -48,9 +48,6 @@ fn wait_for(agent: &mut Agent, server: &Container, number: u32) -> Result<()> {
     let query = format!("n={number}");
     agent.wait_for(&format!("request {number} under its name"), |events| {
         let asked = |event: &&Value| text(event, "/url/query") == Some(&query);
-        exchanges(events, server.name())
-            .into_iter()
-            .find(asked)
-            .map(drop)
+        exchanges(events, server.name()).into_iter().find(asked).map(drop)
     })
 }

@@ -13,11 +13,7 @@ crate::tests![short_processes, two_thousand_a_minute];
 
 fn short(program: &str, arguments: &[&str]) -> Result<Child> {
     let mut command = tool::command(program, arguments)?;
-    Ok(command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?)
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
 }
 
 /// Starts processes, every third of which maps libssl, and waits for all of them.
@@ -62,12 +58,7 @@ fn two_thousand_a_minute(node: &Node) -> Result<()> {
         agent.lives_for(Duration::from_millis(900))?;
     }
     let share = load.share()?;
-    ensure!(
-        share <= 5_000,
-        "{}.{:03} % of a core, not 5 %",
-        share / 1_000,
-        share % 1_000
-    );
+    ensure!(share <= 5_000, "{}.{:03} % of a core, not 5 %", share / 1_000, share % 1_000);
     let more = process::descriptors(agent.pid())?.saturating_sub(descriptors);
     ensure!(more <= 4, "{more} more open descriptors");
     let more = process::resident_kib(agent.pid())?.saturating_sub(memory);

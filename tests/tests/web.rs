@@ -33,26 +33,14 @@ pub(crate) fn curl(
     options: &[&str],
 ) -> Result<(String, Container)> {
     let url = url(server, path);
-    let command = [
-        &["curl", "--silent", "--show-error", "--insecure"],
-        options,
-        &[&url],
-    ]
-    .concat();
-    docker
-        .run("client")?
-        .network(docker.network())
-        .finish(&command)
+    let command = [&["curl", "--silent", "--show-error", "--insecure"], options, &[&url]].concat();
+    docker.run("client")?.network(docker.network()).finish(&command)
 }
 
 /// The version of OpenSSL in the image, such as `3.0.17`.
 pub(crate) fn openssl_version(docker: &Docker) -> Result<String> {
     let (said, _container) = docker.run("version")?.finish(&["openssl", "version"])?;
-    Ok(said
-        .split_whitespace()
-        .nth(1)
-        .context("openssl version says nothing")?
-        .to_owned())
+    Ok(said.split_whitespace().nth(1).context("openssl version says nothing")?.to_owned())
 }
 
 /// The exchanges of a container with this path.

@@ -1,1 +1,50 @@
-fn main() {}
+//! `cargo xtask <verb>`: everything a developer types, one file a verb.
+//!
+//! Takes a fresh checkout and a bare machine; what a verb needs and does not find, it says in one
+//! line and installs. Its own words go to stderr.
+
+mod build;
+mod ci;
+mod command;
+mod demo;
+mod packages;
+mod run;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Development tasks of tlstap")]
+enum Verb {
+    /// Build the agent and run it as root
+    Run(run::Args),
+    /// Build the agent for release
+    Build(build::Args),
+    /// Run all tests: unit, golden files, this kernel, real containers
+    Test(test::Args),
+    /// Show the agent at work on a throw-away container, without Docker
+    Demo(demo::Args),
+    /// Everything a change must pass
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Verb::parse() {
+        Verb::Run(args) => run::run(&args),
+        Verb::Build(args) => build::build(&args),
+        Verb::Test(args) => test::test(&args),
+        Verb::Demo(args) => demo::demo(&args),
+        Verb::Ci => ci::ci(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

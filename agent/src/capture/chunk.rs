@@ -1,6 +1,6 @@
 //! One record of the ring buffer, read field by field.
 
-use std::fmt;
+use std::{fmt, mem::offset_of};
 
 use bytes::Bytes;
 use tlstap_ebpf::{COMM_LEN, RecordHeader, direction, kind, loss};
@@ -24,6 +24,22 @@ impl Direction {
         match self {
             Self::Transmit => 0,
             Self::Receive => 1,
+        }
+    }
+
+    /// The value of this direction among those of both.
+    pub fn of<T>(self, [transmit, receive]: &[T; 2]) -> &T {
+        match self {
+            Self::Transmit => transmit,
+            Self::Receive => receive,
+        }
+    }
+
+    /// The value of this direction among those of both, to change.
+    pub fn of_mut<T>(self, [transmit, receive]: &mut [T; 2]) -> &mut T {
+        match self {
+            Self::Transmit => transmit,
+            Self::Receive => receive,
         }
     }
 
@@ -146,6 +162,8 @@ pub enum ChunkContent {
         /// Bytes that each direction's stream had, delivered or not.
         offsets: [u64; 2],
     },
+    /// The process ended, and all its TLS objects with it.
+    Exit,
 }
 
 const HEADER: usize = size_of::<RecordHeader>();
@@ -156,36 +174,37 @@ impl Chunk {
         let (header, rest) = record.split_first_chunk::<HEADER>()?;
         let field = Fields(header);
         let connection = ConnectionKey {
-            pid: field.u32(std::mem::offset_of!(RecordHeader, tgid))?,
-            object: field.u64(std::mem::offset_of!(RecordHeader, object))?,
-            birth: field.u64(std::mem::offset_of!(RecordHeader, birth))?,
+            pid: field.u32(offset_of!(RecordHeader, tgid))?,
+            object: field.u64(offset_of!(RecordHeader, object))?,
+            birth: field.u64(offset_of!(RecordHeader, birth))?,
         };
         let call = Call {
-            tid: field.u32(std::mem::offset_of!(RecordHeader, tid))?,
-            thread_name: field.bytes(std::mem::offset_of!(RecordHeader, comm))?,
-            library: field.u32(std::mem::offset_of!(RecordHeader, library))?,
-            entered: field.u64(std::mem::offset_of!(RecordHeader, entered))?,
-            returned: field.u64(std::mem::offset_of!(RecordHeader, returned))?,
+            tid: field.u32(offset_of!(RecordHeader, tid))?,
+            thread_name: field.bytes(offset_of!(RecordHeader, comm))?,
+            library: field.u32(offset_of!(RecordHeader, library))?,
+            entered: field.u64(offset_of!(RecordHeader, entered))?,
+            returned: field.u64(offset_of!(RecordHeader, returned))?,
         };
-        let offset = field.u64(std::mem::offset_of!(RecordHeader, offset))?;
-        let content = match header[std::mem::offset_of!(RecordHeader, kind)] {
+        let offset = field.u64(offset_of!(RecordHeader, offset))?;
+        let content = match header[offset_of!(RecordHeader, kind)] {
             kind::DATA => {
-                let len = field.u32(std::mem::offset_of!(RecordHeader, len))?;
+                let len = field.u32(offset_of!(RecordHeader, len))?;
                 let bytes = rest.get(..usize::try_from(len).ok()?)?;
                 ChunkContent::Data {
-                    direction: match header[std::mem::offset_of!(RecordHeader, direction)] {
+                    direction: match header[offset_of!(RecordHeader, direction)] {
                         direction::TRANSMIT => Direction::Transmit,
                         direction::RECEIVE => Direction::Receive,
                         _ => return None,
                     },
                     offset,
                     bytes: Bytes::copy_from_slice(bytes),
-                    loss: GapReason::from_code(header[std::mem::offset_of!(RecordHeader, loss)]),
+                    loss: GapReason::from_code(header[offset_of!(RecordHeader, loss)]),
                 }
             }
             kind::CLOSE => ChunkContent::Close {
-                offsets: [offset, field.u64(std::mem::offset_of!(RecordHeader, call_len))?],
+                offsets: [offset, field.u64(offset_of!(RecordHeader, call_len))?],
             },
+            kind::EXIT => ChunkContent::Exit,
             _ => return None,
         };
         Some(Self { connection, call, content })
@@ -206,5 +225,49 @@ impl Fields<'_> {
 
     fn u64(&self, at: usize) -> Option<u64> {
         self.bytes(at).map(u64::from_ne_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        bytes[offset_of!(RecordHeader, kind)] = kind;
+        bytes[offset_of!(RecordHeader, direction)] = direction::RECEIVE;
+        bytes[offset_of!(RecordHeader, loss)] = loss::FAULT;
+        bytes[offset_of!(RecordHeader, len)] = u8::try_from(payload.len()).unwrap();
+        bytes[offset_of!(RecordHeader, tgid)] = 41;
+        bytes[offset_of!(RecordHeader, offset)] = 7;
+        bytes[offset_of!(RecordHeader, comm)..][..4].copy_from_slice(b"curl");
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn data() {
+        let mut bytes = record(kind::DATA, b"hello");
+        // The size class leaves bytes behind the payload.
+        bytes.extend_from_slice(&[0xff; 59]);
+        let chunk = Chunk::read(&bytes).unwrap();
+        assert_eq!(chunk.connection, ConnectionKey { pid: 41, object: 0, birth: 0 });
+        assert_eq!(chunk.call.thread_name(), "curl");
+        let expect = ChunkContent::Data {
+            direction: Direction::Receive,
+            offset: 7,
+            bytes: Bytes::from_static(b"hello"),
+            loss: GapReason::Fault,
+        };
+        assert_eq!(chunk.content, expect);
+    }
+
+    #[test]
+    fn every_cut_is_refused_or_whole() {
+        let bytes = record(kind::DATA, b"hello");
+        for cut in 0..bytes.len() {
+            assert_eq!(Chunk::read(&bytes[..cut]), None, "cut at {cut}");
+        }
+        assert_eq!(Chunk::read(&record(99, b"")), None);
     }
 }

@@ -3,9 +3,26 @@
 //! One protocol a file. Decoders do no I/O and read no clock; malformed input never fails, it
 //! makes the connection [`Content::Opaque`].
 
+mod body;
+mod coding;
+mod connection;
+mod detect;
+mod http1;
+pub mod raw;
+
 use bytes::Bytes;
 
+pub use self::connection::Connection;
 use crate::capture::{Call, ConnectionKey, Direction, GapReason};
+
+/// What a decoder keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether message bodies are wanted.
+    pub keep_bodies: bool,
+    /// How many bytes of a body are kept, before and after content decoding.
+    pub body_limit: usize,
+}
 
 /// The side of the connection that the traced process is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

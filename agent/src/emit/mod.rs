@@ -1,1 +1,86 @@
 //! Records in, lines out: the only code that writes to standard output.
+
+mod escape;
+mod inventory;
+mod json;
+mod text;
+mod units;
+mod url;
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+pub use self::inventory::table;
+use self::text::Text;
+use crate::{enrich::Record, inventory::Finding};
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people, a line for each.
+    Text,
+    /// For programs, a JSON object a line.
+    Json,
+    /// Not at all, to measure what is before.
+    None,
+}
+
+/// Writes records; buffered.
+#[derive(Debug)]
+pub struct Writer<W: Write> {
+    out: BufWriter<W>,
+    shape: Shape,
+}
+
+#[derive(Debug)]
+enum Shape {
+    Text(Text),
+    Json { bodies: bool },
+    None,
+}
+
+impl<W: Write> Writer<W> {
+    /// A writer in a format. `color` is for text; `bodies` shows what messages carry.
+    pub fn new(out: W, format: Format, color: bool, bodies: bool) -> Self {
+        let shape = match format {
+            Format::Text => Shape::Text(Text::new(color, bodies)),
+            Format::Json => Shape::Json { bodies },
+            Format::None => Shape::None,
+        };
+        Self { out: BufWriter::with_capacity(64 << 10, out), shape }
+    }
+
+    /// Writes one record.
+    pub fn write(&mut self, record: &Record) -> io::Result<()> {
+        match &self.shape {
+            Shape::Text(text) => text.write(record, &mut self.out),
+            Shape::Json { bodies } => json::write(record, *bodies, &mut self.out),
+            Shape::None => Ok(()),
+        }
+    }
+
+    /// Hands on what is buffered.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Writes findings as JSON, one object a line.
+pub fn findings<W: Write>(findings: &[Finding], out: &mut W) -> io::Result<()> {
+    json::finding::write(findings, out)
+}
+
+/// Whether text is to be coloured: on a terminal, unless `NO_COLOR` is set (no-color.org).
+pub fn colour(out: &impl IsTerminal) -> bool {
+    out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}
+
+/// A reader that has read enough is no error.
+pub fn ignore_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+#[cfg(test)]
+mod sample;

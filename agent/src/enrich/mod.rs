@@ -1,4 +1,21 @@
 //! Messages and ids in, records with names out.
+//!
+//! Everything is looked up in caches that other tasks fill; a record waits for a name at most
+//! [`NAME_DEADLINE`]. With no container runtime reachable all works the same, without names.
+
+mod cgroup;
+mod clock;
+mod containers;
+mod docker;
+mod enricher;
+mod libraries;
+mod processes;
+
+pub use containers::Containers;
+pub use docker::runtime_sockets;
+pub use enricher::{Enricher, NAME_DEADLINE, Names};
+pub use libraries::Libraries;
+pub use processes::Processes;
 
 use crate::decode::Message;
 

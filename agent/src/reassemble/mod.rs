@@ -3,7 +3,10 @@
 //! The ring delivers the chunks of a connection in order, so a chunk that starts behind the
 //! expected offset means that the bytes between were lost. Knows stream offsets and nothing else.
 
+mod streams;
+
 use bytes::Bytes;
+pub use streams::Streams;
 
 use crate::capture::{Call, ConnectionKey, Direction, GapReason};
 

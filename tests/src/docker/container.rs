@@ -19,11 +19,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// A number that no other container of this machine's suites has in its name.
 pub(super) fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "{}-{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A container that is being put together.
@@ -37,14 +33,8 @@ pub struct Run {
 impl Run {
     pub(super) fn new(role: &str, image: &str) -> Self {
         let name = format!("{role}-{}", unique());
-        let options = ["--label", &label(), "--name", &name]
-            .map(str::to_owned)
-            .to_vec();
-        Self {
-            name,
-            image: image.to_owned(),
-            options,
-        }
+        let options = ["--label", &label(), "--name", &name].map(str::to_owned).to_vec();
+        Self { name, image: image.to_owned(), options }
     }
 
     /// Its name, `ROLE-` and a unique rest.
@@ -86,9 +76,7 @@ impl Run {
 
     /// Starts it with our pipes as its streams.
     pub fn attached(self, command: &[&str]) -> Result<(Child, Container)> {
-        let container = Container {
-            name: self.name.clone(),
-        };
+        let container = Container { name: self.name.clone() };
         let child = Child::start(self.command(&["--interactive"], command)?)?;
         container.wait_until_running()?;
         Ok((child, container))
@@ -96,19 +84,14 @@ impl Run {
 
     /// Runs it to its end; its stdout, trimmed. A failure in it is an error.
     pub fn finish(self, command: &[&str]) -> Result<(String, Container)> {
-        let container = Container {
-            name: self.name.clone(),
-        };
+        let container = Container { name: self.name.clone() };
         let stdout = tool::run(self.command(&[], command)?)?;
         Ok((stdout, container))
     }
 
     fn command(self, how: &[&str], command: &[&str]) -> Result<Command> {
         let mut run = client(["run"])?;
-        run.args(how)
-            .args(self.options)
-            .arg(self.image)
-            .args(command);
+        run.args(how).args(self.options).arg(self.image).args(command);
         Ok(run)
     }
 }
@@ -131,9 +114,7 @@ impl Container {
 
     /// The host's number of its first process.
     pub fn pid(&self) -> Result<u32> {
-        self.inspect("{{.State.Pid}}")?
-            .parse()
-            .context("docker's pid is no number")
+        self.inspect("{{.State.Pid}}")?.parse().context("docker's pid is no number")
     }
 
     /// Its address in the suite's network.
@@ -159,9 +140,7 @@ impl Container {
         let waited = deadline::until(&what, LIMIT, || {
             let output = client(["logs", &self.name])?.output()?;
             let written = [output.stdout, output.stderr].concat();
-            Ok(String::from_utf8_lossy(&written)
-                .contains(text)
-                .then_some(()))
+            Ok(String::from_utf8_lossy(&written).contains(text).then_some(()))
         });
         waited.with_context(|| docker(["logs", &self.name]).unwrap_or_default())
     }
@@ -174,12 +153,7 @@ impl Container {
     /// Copies a file out of it.
     pub fn copy_out(&self, path: &str, to: &Path) -> Result<()> {
         let from = format!("{}:{path}", self.name);
-        docker([
-            "cp".as_ref(),
-            "--follow-link".as_ref(),
-            OsStr::new(&from),
-            to.as_os_str(),
-        ])?;
+        docker(["cp".as_ref(), "--follow-link".as_ref(), OsStr::new(&from), to.as_os_str()])?;
         Ok(())
     }
 

@@ -37,10 +37,7 @@ impl Daemon {
     /// Starts it, and waits until it answers. Call it from the main thread: the signal at death
     /// comes when the starting thread ends.
     pub(super) fn start() -> Result<Self> {
-        ensure!(
-            env::var_os("DOCKER_HOST").is_none(),
-            "no daemon answers at DOCKER_HOST"
-        );
+        ensure!(env::var_os("DOCKER_HOST").is_none(), "no daemon answers at DOCKER_HOST");
         let cache = cache::folder()?;
         let log = File::create(cache.join("dockerd.log"))?;
         let mut command = tool::command("setpriv", ["--pdeathsig", "TERM", "--"])?;
@@ -50,10 +47,7 @@ impl Daemon {
         command.args(["--host", SOCKET, "--bridge", "none"]);
         command.args(["--iptables=false", "--ip6tables=false"]);
         command.args(["--ip-forward=false", "--ip-masq=false"]);
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         fs::create_dir_all(RUN)?;
         let process = command.spawn().context("failed to start dockerd")?;
         let mut daemon = Self { process };
@@ -75,24 +69,19 @@ impl Daemon {
     }
 
     fn wait_until_it_answers(&mut self, cache: &Path) -> Result<()> {
-        let answer = deadline::until("an answer of dockerd", LIMIT, || {
-            match self.process.try_wait()? {
+        let answer =
+            deadline::until("an answer of dockerd", LIMIT, || match self.process.try_wait()? {
                 Some(status) => Err(anyhow!("dockerd ended with {status}")),
                 None => Ok(answers().then_some(())),
-            }
-        });
+            });
         answer.with_context(|| fs::read_to_string(cache.join("dockerd.log")).unwrap_or_default())
     }
 
     /// Stops it, and removes what it leaves.
     pub(super) fn stop(mut self) -> Result<()> {
-        let pid = i32::try_from(self.process.id())
-            .ok()
-            .and_then(Pid::from_raw);
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.context("no pid")?, Signal::TERM)?;
-        deadline::until("the end of dockerd", LIMIT, || {
-            Ok(self.process.try_wait()?)
-        })?;
+        deadline::until("the end of dockerd", LIMIT, || Ok(self.process.try_wait()?))?;
         unmount_left()?;
         fs::remove_dir_all(RUN).context("failed to remove what dockerd left")?;
         for folder in cgroups() {

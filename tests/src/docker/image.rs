@@ -36,9 +36,8 @@ pub(super) fn build() -> Result<String> {
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>>>()?;
+    let mut files =
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     files.sort();
     Ok(files)
 }
@@ -70,13 +69,8 @@ fn base() -> Result<String> {
 /// The release that the machine itself runs, such as `bookworm`.
 fn release() -> Result<String> {
     let names = fs::read_to_string("/etc/os-release")?;
-    let name = names
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    Ok(name
-        .context("no VERSION_CODENAME in /etc/os-release")?
-        .trim_matches('"')
-        .to_owned())
+    let name = names.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    Ok(name.context("no VERSION_CODENAME in /etc/os-release")?.trim_matches('"').to_owned())
 }
 
 fn bootstrap(release: &str, archive: &Path) -> Result<()> {
@@ -85,9 +79,7 @@ fn bootstrap(release: &str, archive: &Path) -> Result<()> {
     let mut command = tool::command("debootstrap", ["--variant=minbase", &include, release])?;
     command.arg(root.path()).arg(mirror(release)?);
     // A package's script must not wait for an answer.
-    command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null());
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
     tool::run(command)?;
     let _ = fs::remove_dir_all(root.path().join("var/cache/apt/archives"));
     let half = archive.with_extension("half");

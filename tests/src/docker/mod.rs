@@ -49,21 +49,9 @@ impl Docker {
         sweep()?;
         let network = format!("tlstap-tests-{}", std::process::id());
         let label = label();
-        docker([
-            "network",
-            "create",
-            "--internal",
-            "--label",
-            &label,
-            &network,
-        ])?;
+        docker(["network", "create", "--internal", "--label", &label, &network])?;
         let (image, daemon) = (OnceCell::new(), RefCell::new(daemon));
-        Ok(Self {
-            network,
-            image,
-            daemon,
-            _lock: lock,
-        })
+        Ok(Self { network, image, daemon, _lock: lock })
     }
 
     /// The network of the suite; containers know each other by name in it.

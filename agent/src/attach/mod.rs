@@ -1,0 +1,12 @@
+//! Libraries in, attachments out; dropping an attachment detaches it.
+//!
+//! The only stage that knows aya's programs. Probes go through open descriptors, one attachment a
+//! real file, for all processes.
+
+mod programs;
+mod registry;
+mod verdicts;
+
+pub use programs::{Attachment, KernelHalf, LoadError, Options, Programs};
+pub use registry::{Registry, User};
+pub use verdicts::{Verdict, Verdicts};

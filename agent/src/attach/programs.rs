@@ -1,0 +1,202 @@
+//! The kernel half, loaded, and the probes that it is attached by.
+
+use std::{fs::File, io};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{MapData, PerCpuArray, RingBuf},
+    programs::{
+        ProgramError, RawTracePoint, UProbe,
+        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
+    },
+};
+use aya_log::EbpfLogger;
+use thiserror::Error;
+use tlstap_ebpf::{Cookie, Function, name};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::Verdicts;
+use crate::{
+    privilege,
+    resolve::{Probe, descriptor_path},
+};
+
+/// The BPF object that the build script made.
+const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tlstap-bpf"));
+
+/// What the kernel half is loaded with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of the ring buffer: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Most bytes copied from one call.
+    pub max_call_bytes: u64,
+    /// Whether processes can be ignored; without it nothing is looked up.
+    pub filtered: bool,
+    /// Whether the kernel half logs, through aya-log.
+    pub logging: bool,
+}
+
+/// Why the kernel half could not be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// A privilege is missing.
+    #[error("not permitted to load BPF programs ({missing})")]
+    Permission {
+        /// Which capability, or what else stands against it.
+        missing: String,
+    },
+    /// The kernel refused a program or a map.
+    #[error("the kernel refused {0}")]
+    Refused(&'static str, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The object lacks something that this agent expects of it.
+    #[error("the BPF object has no {0}")]
+    Missing(&'static str),
+}
+
+/// The loaded kernel half, taken apart by use.
+pub struct KernelHalf {
+    /// For attaching.
+    pub programs: Programs,
+    /// The records.
+    pub records: RingBuf<MapData>,
+    /// What is decided about processes.
+    pub verdicts: Verdicts,
+    /// What was lost, by [`tlstap_ebpf::loss`].
+    pub losses: PerCpuArray<MapData, u64>,
+}
+
+/// The loaded programs.
+pub struct Programs {
+    ebpf: Ebpf,
+}
+
+/// The probes of one file. Dropping it detaches them: about 0.1 s each, in the calling thread.
+#[derive(Debug)]
+pub struct Attachment {
+    #[expect(dead_code, reason = "held, not read: dropping them detaches")]
+    links: Vec<UProbeLink>,
+}
+
+impl KernelHalf {
+    /// Loads the programs and attaches those that no library is needed for.
+    pub fn load(options: &Options) -> Result<Self, LoadError> {
+        let level = if options.logging { aya_log::Level::Trace as u8 } else { 0 };
+        let mut ebpf = EbpfLoader::new()
+            // The kernel half has no CO-RE relocations, so a kernel without BTF will do.
+            .btf(Btf::from_sys_fs().ok().as_ref())
+            .override_global(name::FILTERED, &u32::from(options.filtered), true)
+            .override_global(name::MAX_CALL_BYTES, &options.max_call_bytes, true)
+            .override_global(aya_log::LEVEL, &level, true)
+            .map_max_entries(name::RECORDS, options.ring_bytes)
+            .load(OBJECT)
+            .map_err(|error| refused("the BPF maps", error))?;
+        if options.logging {
+            log(&mut ebpf);
+        }
+        let records = take(&mut ebpf, name::RECORDS)?;
+        let verdicts =
+            Verdicts::new(take(&mut ebpf, name::VERDICTS)?, take(&mut ebpf, name::THREADS)?);
+        let losses = take(&mut ebpf, name::LOSSES)?;
+        let mut programs = Programs { ebpf };
+        for probe in [name::ENTRY, name::RETURN, name::FREE] {
+            programs.uprobe(probe)?.load().map_err(|error| refused(probe, error))?;
+        }
+        for tracepoint in
+            [(name::TASK_EXIT, "sched_process_exit"), (name::TASK_EXEC, "sched_process_exec")]
+        {
+            programs.watch_tasks(tracepoint)?;
+        }
+        Ok(Self { programs, records, verdicts, losses })
+    }
+}
+
+impl Programs {
+    /// Puts the probes on an open file, in order. All or none.
+    pub fn attach(
+        &mut self,
+        file: &File,
+        library: u32,
+        probes: &[Probe],
+    ) -> Result<Attachment, ProgramError> {
+        let mut links = Vec::with_capacity(2 * probes.len());
+        let path = descriptor_path(file);
+        for probe in probes {
+            let sites: &[&str] = match probe.function {
+                Function::Free => &[name::FREE],
+                // The return first: an entry without its return would leave calls in flight.
+                _ => &[name::RETURN, name::ENTRY],
+            };
+            for site in sites {
+                let point = UProbeAttachPoint {
+                    location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
+                    cookie: Some(Cookie { library, function: probe.function }.to_bits()),
+                };
+                let Ok(program) = self.uprobe(site) else {
+                    continue;
+                };
+                let link = program.attach(point, &path, UProbeScope::AllProcesses)?;
+                links.push(program.take_link(link)?);
+            }
+        }
+        Ok(Attachment { links })
+    }
+
+    fn uprobe(&mut self, name: &'static str) -> Result<&mut UProbe, LoadError> {
+        let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+        program.try_into().map_err(|error| refused(name, error))
+    }
+
+    fn watch_tasks(&mut self, (name, tracepoint): (&'static str, &str)) -> Result<(), LoadError> {
+        let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+        let program: &mut RawTracePoint = program.try_into().map_err(|e| refused(name, e))?;
+        program.load().map_err(|error| refused(name, error))?;
+        program.attach(tracepoint).map_err(|error| refused(name, error))?;
+        Ok(())
+    }
+}
+
+fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>
+where
+    M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
+    M::try_from(map).map_err(|error| refused(name, error))
+}
+
+/// Passes the kernel half's log on to the agent's, for as long as the agent runs.
+fn log(ebpf: &mut Ebpf) {
+    let reader = EbpfLogger::init(ebpf).map_err(io::Error::other).and_then(|logger| {
+        let fd = std::os::fd::AsFd::as_fd(&logger).try_clone_to_owned()?;
+        // SAFETY: an owned descriptor is the same one for as long as it lives.
+        let ready = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
+        Ok((logger, ready))
+    });
+    match reader {
+        Ok((mut logger, ready)) => {
+            tokio::spawn(async move {
+                while let Ok(mut guard) = ready.readable().await {
+                    logger.flush();
+                    guard.clear_ready();
+                }
+            });
+        }
+        Err(error) => tracing::warn!(%error, "the kernel half's log cannot be read"),
+    }
+}
+
+/// Tells a missing privilege from another refusal.
+fn refused<E>(what: &'static str, error: E) -> LoadError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(link) = cause {
+        let errno = link.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        if matches!(errno, Some(libc::EPERM | libc::EACCES)) {
+            return LoadError::Permission { missing: privilege::explain_refusal() };
+        }
+        cause = link.source();
+    }
+    LoadError::Refused(what, Box::new(error))
+}

@@ -1,0 +1,149 @@
+//! `tlstap check`: what works on this node, what degrades, and what the user can do.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    attach::{KernelHalf, Options},
+    discover::Watcher,
+    emit,
+    pipeline::report,
+    privilege,
+};
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Works,
+    Degrades,
+    Fails,
+}
+
+/// One line of the report.
+struct Line {
+    verdict: Verdict,
+    what: &'static str,
+    detail: String,
+}
+
+/// Prints the report; an error when nothing can be traced here.
+pub async fn check(proc: &Path) -> Result<()> {
+    let lines = [
+        kernel(),
+        privileges(),
+        lockdown(),
+        btf(),
+        programs(),
+        side_band(),
+        host_root(proc),
+        runtimes(),
+    ];
+    let mut text = String::new();
+    for Line { verdict, what, detail } in &lines {
+        let word = match verdict {
+            Verdict::Works => "ok",
+            Verdict::Degrades => "degraded",
+            Verdict::Fails => "FAILS",
+        };
+        text.push_str(&format!("{word:<9} {what:<22} {detail}\n"));
+    }
+    emit::ignore_closed(io::stdout().write_all(text.as_bytes()))?;
+    if lines.iter().any(|line| line.verdict == Verdict::Fails) {
+        bail!("tracing does not work here; see the lines marked FAILS");
+    }
+    Ok(())
+}
+
+fn kernel() -> Line {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    Line { verdict: Verdict::Works, what: "kernel", detail: release }
+}
+
+fn privileges() -> Line {
+    let missing = privilege::missing();
+    let what = "capabilities";
+    if missing.is_empty() {
+        return Line { verdict: Verdict::Works, what, detail: "all there".to_owned() };
+    }
+    let names: Vec<_> =
+        missing.iter().map(|cap| format!("{} (for {})", cap.name, cap.purpose)).collect();
+    let detail = format!("missing {}; run as root or grant them", names.join(", "));
+    Line { verdict: Verdict::Fails, what, detail }
+}
+
+fn lockdown() -> Line {
+    let what = "lockdown";
+    match privilege::lockdown() {
+        Some(mode) if mode == "confidentiality" => Line {
+            verdict: Verdict::Fails,
+            what,
+            detail: "confidentiality: BPF may not read memory; boot with lockdown=integrity".into(),
+        },
+        Some(mode) => Line { verdict: Verdict::Works, what, detail: mode },
+        None => Line { verdict: Verdict::Works, what, detail: "not visible".into() },
+    }
+}
+
+fn btf() -> Line {
+    let what = "BTF";
+    let path = "/sys/kernel/btf/vmlinux";
+    if Path::new(path).exists() {
+        return Line { verdict: Verdict::Works, what, detail: path.into() };
+    }
+    let detail = format!("{path} is missing; tracing works without it");
+    Line { verdict: Verdict::Degrades, what, detail }
+}
+
+fn programs() -> Line {
+    let what = "BPF programs";
+    let options =
+        Options { ring_bytes: 64 << 10, max_call_bytes: 4096, filtered: false, logging: false };
+    match KernelHalf::load(&options) {
+        Ok(_) => Line { verdict: Verdict::Works, what, detail: "load and attach".into() },
+        Err(error) => Line { verdict: Verdict::Fails, what, detail: report(&error) },
+    }
+}
+
+fn side_band() -> Line {
+    let what = "process events";
+    match Watcher::start() {
+        Ok(watcher) => {
+            let detail = format!("perf side-band records on {} cpus", watcher.cpus());
+            Line { verdict: Verdict::Works, what, detail }
+        }
+        Err(error) => {
+            let detail = format!("{}; /proc is read each second instead", report(&error));
+            Line { verdict: Verdict::Degrades, what, detail }
+        }
+    }
+}
+
+fn host_root(proc: &Path) -> Line {
+    let what = "overlay layers";
+    match std::fs::metadata(proc.join("1/root")) {
+        Ok(_) => Line { verdict: Verdict::Works, what, detail: "seen through /proc/1/root".into() },
+        Err(error) => {
+            let detail = format!("/proc/1/root: {error}; the agent's own root is used instead");
+            Line { verdict: Verdict::Degrades, what, detail }
+        }
+    }
+}
+
+fn runtimes() -> Line {
+    let what = "container runtimes";
+    let sockets: Vec<_> = crate::enrich::runtime_sockets()
+        .into_iter()
+        .filter(|socket| socket.exists())
+        .map(|socket| socket.display().to_string())
+        .collect();
+    if sockets.is_empty() {
+        let detail = "no socket found; containers are shown by id".into();
+        return Line { verdict: Verdict::Degrades, what, detail };
+    }
+    Line { verdict: Verdict::Works, what, detail: sockets.join(", ") }
+}

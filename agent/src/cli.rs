@@ -1,0 +1,187 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{emit, select::Filters};
+
+/// Shows the plaintext of TLS traffic on this node, for every process in every container.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Without one, `trace`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of `trace`.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Stream what processes say over TLS (the default)
+    Trace(TraceArgs),
+    /// Show every process with TLS code: hooked, or why not
+    List(ListArgs),
+    /// Show what works on this node, and what is missing
+    Check(Verbosity),
+}
+
+/// Options of `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Only this container: its name, or the beginning of its id; may be repeated
+    #[arg(long, value_name = "NAME|ID")]
+    pub container: Vec<String>,
+    /// Only this process; may be repeated
+    #[arg(long, value_name = "PID")]
+    pub pid: Vec<u32>,
+    /// Only processes, or threads, of this name; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub comm: Vec<String>,
+    /// How events are written
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Write events to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Show the plaintext as it is instead of decoded messages
+    #[arg(long)]
+    pub raw: bool,
+    /// Show headers and bodies too
+    #[arg(long)]
+    pub body: bool,
+    /// Stop after this time: 500ms, 10s, 5m, 1h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Stop after this many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Size of the ring buffer between kernel and agent, in KiB; rounded up to a power of two
+    #[arg(long, value_name = "KIB", default_value_t = 8192,
+          value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
+    pub ring_size: u32,
+    /// Most bytes copied from one call; what is beyond is reported as a gap
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
+    pub max_call_bytes: u64,
+    /// How much is logged.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// Options of `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// How the list is written
+    #[arg(short, long, value_enum, default_value_t = ListOutput::Table)]
+    pub output: ListOutput,
+    /// How much is logged.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// How much is logged to standard error.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Verbosity {
+    /// Log more to standard error; twice: the kernel half's log too
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// One line for each exchange, for people
+    Text,
+    /// One object a line, schema tlstap/v1
+    Json,
+    /// Not at all: for measurements
+    None,
+}
+
+/// How the list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListOutput {
+    /// For people
+    Table,
+    /// One object a line
+    Json,
+}
+
+impl From<Output> for emit::Format {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Text => Self::Text,
+            Output::Json => Self::Json,
+            Output::None => Self::None,
+        }
+    }
+}
+
+impl TraceArgs {
+    /// The filters among the options.
+    pub fn filters(&self) -> Filters {
+        Filters {
+            containers: self
+                .container
+                .iter()
+                .map(|name| name.trim_start_matches('/').to_owned())
+                .collect(),
+            pids: self.pid.clone(),
+            commands: self.comm.clone(),
+        }
+    }
+}
+
+/// A number with a unit; seconds without one.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("unknown unit '{unit}'; use ms, s, m or h")),
+    };
+    let number: f64 = number.parse().map_err(|_invalid: std::num::ParseFloatError| {
+        format!("'{number}' is not a number; write 10s, 500ms, 5m")
+    })?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("10x").is_err());
+        assert!(duration("s").is_err());
+        assert!(duration("99999999999999999999h").is_err());
+    }
+
+    #[test]
+    fn trace_is_the_default() {
+        let cli = Cli::try_parse_from(["tlstap", "--pid", "1", "-o", "json"]).unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.trace.pid, [1]);
+        let cli = Cli::try_parse_from(["tlstap", "trace", "--container", "/web"]).unwrap();
+        let Some(Command::Trace(args)) = cli.command else { panic!("no trace") };
+        assert_eq!(args.filters().containers, ["web"]);
+        assert!(Cli::try_parse_from(["tlstap", "--count", "0"]).is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! Runs what the command line asks for.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{
+    check,
+    cli::{Cli, Command, ListArgs, ListOutput, TraceArgs, Verbosity},
+    decode, emit,
+    pipeline::{self, Trace},
+};
+
+/// Where the node's processes are.
+const PROC: &str = "/proc";
+/// Most bytes of a body that are kept for `--body`.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// Runs the command. A trace does not return: see [`pipeline::leave`].
+pub fn run(cli: Cli) -> ExitCode {
+    let command = cli.command.unwrap_or(Command::Trace(cli.trace));
+    let (Command::Trace(TraceArgs { verbosity, .. })
+    | Command::List(ListArgs { verbosity, .. })
+    | Command::Check(verbosity)) = &command;
+    log(*verbosity);
+    let tracing = matches!(command, Command::Trace(_));
+    let result = runtime().and_then(|runtime| {
+        let result = runtime.block_on(dispatch(command));
+        // Its threads may be in the middle of attaching; nothing here may wait for them.
+        std::mem::forget(runtime);
+        result
+    });
+    let status = match result {
+        Ok(()) => 0,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "tlstap: {error:#}");
+            1
+        }
+    };
+    if tracing { pipeline::leave(status) } else { ExitCode::from(status) }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")
+}
+
+/// The agent's own log, on standard error. It never carries plaintext.
+fn log(Verbosity { verbose }: Verbosity) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "tlstap=info",
+        2 => "tlstap=debug",
+        _ => "trace",
+    };
+    let format = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(emit::colour(&io::stderr()))
+        .with_target(verbose > 1);
+    // Fails only if a log was set up before.
+    let _ = tracing_subscriber::registry().with(EnvFilter::new(level)).with(format).try_init();
+}
+
+async fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Trace(args) => trace(args).await,
+        Command::List(args) => list(args).await,
+        Command::Check(_) => check::check(Path::new(PROC)).await,
+    }
+}
+
+async fn trace(args: TraceArgs) -> Result<()> {
+    let output: Box<dyn Write + Send> = match &args.write {
+        Some(path) => Box::new(
+            File::create(path).with_context(|| format!("failed to create {}", path.display()))?,
+        ),
+        None => Box::new(io::stdout()),
+    };
+    let colour = args.write.is_none() && emit::colour(&io::stdout());
+    let writer = emit::Writer::new(output, args.output.into(), colour, args.body);
+    let options = Trace {
+        proc: PROC.into(),
+        filters: args.filters(),
+        raw: args.raw,
+        decode: decode::Options { keep_bodies: args.body, body_limit: BODY_LIMIT },
+        duration: args.duration,
+        count: args.count,
+        ring_bytes: (args.ring_size * 1024).next_power_of_two(),
+        max_call_bytes: args.max_call_bytes,
+        logging: args.verbosity.verbose > 1,
+    };
+    let summary = pipeline::trace(options, writer, note).await?;
+    note(&summary.to_string());
+    Ok(())
+}
+
+/// One line for the user that is no record.
+fn note(text: &str) {
+    // Nothing can be done if standard error is closed.
+    let _ = writeln!(io::stderr(), "tlstap: {text}");
+}
+
+async fn list(args: ListArgs) -> Result<()> {
+    let findings = pipeline::list(Path::new(PROC)).await.context("failed to list processes")?;
+    let written = match args.output {
+        ListOutput::Table => emit::table(&findings, &mut io::stdout().lock()),
+        ListOutput::Json => emit::findings(&findings, &mut io::stdout().lock()),
+    };
+    emit::ignore_closed(written).context("failed to write the list")
+}

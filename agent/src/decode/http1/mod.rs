@@ -1,0 +1,241 @@
+//! HTTP/1.0 and 1.1 (RFC 9112): bytes of both directions in, exchanges out.
+
+mod chunked;
+mod exchanges;
+mod framing;
+mod head;
+mod slot;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::head::{Probe, request_line, status_line};
+use self::{
+    exchanges::Exchanges,
+    framing::{Framing, Skip},
+    slot::Half,
+    stream::{Step, Stream},
+};
+use super::{Message, Options, Request, Response, Role};
+use crate::capture::{Call, ConnectionKey, Direction};
+
+/// Whether the connection is still HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Open,
+    /// It was upgraded, became a tunnel, or is malformed. So many bytes of each direction, by
+    /// [`Direction::index`], lie behind the last message already.
+    Over {
+        bytes: [u64; 2],
+    },
+}
+
+/// The HTTP side of one connection.
+#[derive(Debug)]
+pub(super) struct Http1 {
+    options: Options,
+    role: Role,
+    requests: Stream<Request>,
+    responses: Stream<Response>,
+    exchanges: Exchanges,
+    /// Bytes that came in the direction of the requests while an upgrade was asked for, and that
+    /// are no request.
+    early: u64,
+}
+
+impl Http1 {
+    /// `gap` tells whether messages may have been lost already.
+    pub(super) fn new(options: &Options, connection: ConnectionKey, role: Role, gap: bool) -> Self {
+        Self {
+            options: *options,
+            role,
+            requests: Stream::new(),
+            responses: Stream::new(),
+            exchanges: Exchanges::new(connection, role, gap),
+            early: 0,
+        }
+    }
+
+    /// Whether any message started yet.
+    pub(super) const fn is_begun(&self) -> bool {
+        self.exchanges.is_begun()
+    }
+
+    /// Takes the next bytes of a direction.
+    pub(super) fn push(
+        &mut self,
+        call: &Call,
+        at: Direction,
+        bytes: &[u8],
+        out: &mut Vec<Message>,
+    ) -> Flow {
+        let left = if at == self.role.requests() {
+            self.push_requests(call, bytes, out)
+        } else {
+            self.push_responses(call, bytes, out)
+        };
+        let Some(left) = left else { return Flow::Open };
+        self.exchanges.finish(out);
+        let mut bytes = [0; 2];
+        for (index, direction) in Direction::BOTH.into_iter().enumerate() {
+            let left = if direction == at { left as u64 } else { 0 };
+            let early = if direction == self.role.requests() { self.early } else { 0 };
+            if let Some(bytes) = bytes.get_mut(index) {
+                *bytes = left.saturating_add(early);
+            }
+        }
+        Flow::Over { bytes }
+    }
+
+    /// The next bytes of a direction were lost.
+    pub(super) fn gap(&mut self, at: Direction, length: u64, out: &mut Vec<Message>) {
+        if at == self.role.requests() {
+            self.requests_lost(length, out);
+        } else {
+            self.responses_lost(length, out);
+        }
+    }
+
+    /// Nothing more comes. `complete` tells whether the connection itself ended, and did not only
+    /// get out of sight.
+    pub(super) fn finish(mut self, complete: bool, out: &mut Vec<Message>) {
+        // RFC 9112, section 8: a response with neither chunked transfer coding nor Content-Length
+        // "is terminated by closure of the connection".
+        if complete && self.responses.ends_with_connection() {
+            self.exchanges.end_response(None, out);
+        }
+        self.exchanges.finish(out);
+    }
+
+    /// Gives how many bytes do not belong to HTTP any more, when that begins here.
+    fn push_requests(
+        &mut self,
+        call: &Call,
+        mut input: &[u8],
+        out: &mut Vec<Message>,
+    ) -> Option<usize> {
+        loop {
+            match self.requests.step(call, &mut input) {
+                Step::More => return None,
+                Step::Head { began, head, length } => {
+                    let Some(framing) = Framing::of_request(&head) else {
+                        return Some(length + input.len());
+                    };
+                    let no_body = head.method == "HEAD" && self.exchanges.may_lack_body();
+                    let half = Half::new(head, length, call, &self.options);
+                    if self.exchanges.request(began, half, out) && no_body {
+                        self.end_without_body(out);
+                    }
+                    self.requests.body(framing);
+                }
+                Step::Body(bytes) => {
+                    if let Some(request) = self.exchanges.open_request() {
+                        request.push(bytes, call);
+                    }
+                }
+                Step::End => self.exchanges.end_request(Some(call), out),
+                Step::Malformed { held } if self.exchanges.may_upgrade() => {
+                    // The threads of a program may use the new protocol before the old one's
+                    // last call was seen to return.
+                    self.early = self.early.saturating_add((held + input.len()) as u64);
+                    self.requests.next_message();
+                    self.exchanges.lose_requests(out);
+                    return None;
+                }
+                Step::Malformed { held } => return Some(held + input.len()),
+            }
+        }
+    }
+
+    /// As [`Self::push_requests`].
+    fn push_responses(
+        &mut self,
+        call: &Call,
+        mut input: &[u8],
+        out: &mut Vec<Message>,
+    ) -> Option<usize> {
+        if status_line(input) == Probe::Start && self.exchanges.may_lack_body() {
+            self.end_without_body(out);
+        }
+        loop {
+            match self.responses.step(call, &mut input) {
+                Step::More => return None,
+                Step::Head { began, head, length } => {
+                    let method = self.exchanges.awaited_method();
+                    let Some(framing) = Framing::of_response(&head, method) else {
+                        return Some(length + input.len());
+                    };
+                    let (interim, last) = (is_interim(&head), is_last(&head, method));
+                    if interim {
+                        self.responses.next_message();
+                        continue;
+                    }
+                    let half = Half::new(head, length, call, &self.options);
+                    self.exchanges.response(began, half, out);
+                    self.responses.body(framing);
+                    if last {
+                        self.exchanges.end_response(Some(call), out);
+                        return Some(input.len());
+                    }
+                }
+                Step::Body(bytes) => {
+                    if let Some(response) = self.exchanges.open_response() {
+                        response.push(bytes, call);
+                    }
+                }
+                Step::End => self.exchanges.end_response(Some(call), out),
+                Step::Malformed { held } => return Some(held + input.len()),
+            }
+        }
+    }
+
+    /// The open response has no body, whatever its head says.
+    fn end_without_body(&mut self, out: &mut Vec<Message>) {
+        self.exchanges.end_response(None, out);
+        self.responses.next_message();
+    }
+
+    fn requests_lost(&mut self, length: u64, out: &mut Vec<Message>) {
+        let skip = self.requests.skip(length);
+        if let (Skip::Within | Skip::ToEnd, Some(request)) = (skip, self.exchanges.open_request()) {
+            request.lose(length);
+        }
+        match skip {
+            Skip::Within => {}
+            Skip::ToEnd => self.exchanges.end_request(None, out),
+            Skip::Lost => self.exchanges.lose_requests(out),
+        }
+    }
+
+    fn responses_lost(&mut self, length: u64, out: &mut Vec<Message>) {
+        let skip = self.responses.skip(length);
+        if let (Skip::Within | Skip::ToEnd, Some(response)) = (skip, self.exchanges.open_response())
+        {
+            response.lose(length);
+        }
+        match skip {
+            Skip::Within => {}
+            Skip::ToEnd => self.exchanges.end_response(None, out),
+            Skip::Lost => self.exchanges.lose_responses(out),
+        }
+    }
+}
+
+/// RFC 9110, section 15.2: "A client MUST be able to parse one or more 1xx responses received prior
+/// to a final response".
+const fn is_interim(response: &Response) -> bool {
+    matches!(response.status, 100..=199) && !is_upgrade(response)
+}
+
+/// RFC 9110, section 15.2.2: 101 (Switching Protocols) is final, the new protocol follows.
+const fn is_upgrade(response: &Response) -> bool {
+    response.status == 101
+}
+
+/// Whether something else than HTTP follows. RFC 9112, section 6.3: "Any 2xx (Successful) response
+/// to a CONNECT request implies that the connection will become a tunnel immediately after the
+/// empty line that concludes the header fields."
+fn is_last(response: &Response, method: Option<&str>) -> bool {
+    let tunnel = method == Some("CONNECT") && matches!(response.status, 200..=299);
+    tunnel || is_upgrade(response)
+}

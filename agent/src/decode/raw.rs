@@ -1,0 +1,52 @@
+//! Segments in, the same bytes out as messages: what `--raw` shows. Knows no protocol.
+
+use super::{Content, Message};
+use crate::reassemble::{Segment, SegmentContent};
+
+/// The segment as a message; `None` for the end of a connection.
+pub fn message(segment: &Segment) -> Option<Message> {
+    let content = match &segment.content {
+        SegmentContent::Data { direction, offset, bytes } => {
+            Content::Data { direction: *direction, offset: *offset, bytes: bytes.clone() }
+        }
+        SegmentContent::Gap { direction, offset, length, reason } => Content::Gap {
+            direction: *direction,
+            offset: *offset,
+            length: *length,
+            reason: *reason,
+        },
+        SegmentContent::End => return None,
+    };
+    Some(Message { connection: segment.connection, call: segment.call, content })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::capture::{Call, ConnectionKey, Direction, GapReason};
+
+    fn check(content: SegmentContent, expect: Option<Content>) {
+        let connection = ConnectionKey { pid: 1, object: 2, birth: 3 };
+        let call = Call { tid: 1, thread_name: [0; 16], library: 0, entered: 4, returned: 5 };
+        let expect = expect.map(|content| Message { connection, call, content });
+        assert_eq!(message(&Segment { connection, call, content }), expect);
+    }
+
+    #[test]
+    fn shows_segments_as_they_are() {
+        let direction = Direction::Receive;
+        let bytes = Bytes::from_static(b"ab");
+        check(
+            SegmentContent::Data { direction, offset: 7, bytes: bytes.clone() },
+            Some(Content::Data { direction, offset: 7, bytes }),
+        );
+        let reason = GapReason::Fault;
+        check(
+            SegmentContent::Gap { direction, offset: 9, length: 3, reason },
+            Some(Content::Gap { direction, offset: 9, length: 3, reason }),
+        );
+        check(SegmentContent::End, None);
+    }
+}

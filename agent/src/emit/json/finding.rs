@@ -1,0 +1,74 @@
+//! One finding of `tlstap list`.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{
+    SCHEMA, Safe,
+    origin::{ContainerJson, ProcessJson, Tls},
+};
+use crate::inventory::{Finding, Status};
+
+/// Writes one object a line.
+pub(in super::super) fn write(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
+    for finding in findings {
+        let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Safe);
+        Line::of(finding).serialize(&mut serializer)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    schema: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    process: ProcessJson<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<ContainerJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls<'a>>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    probes: Vec<Probe>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<File>,
+}
+
+#[derive(Serialize)]
+struct Probe {
+    symbol: &'static str,
+    method: &'static str,
+}
+
+#[derive(Serialize)]
+struct File {
+    key: String,
+}
+
+impl<'a> Line<'a> {
+    fn of(finding: &'a Finding) -> Self {
+        let (status, reason, probes) = match &finding.status {
+            Status::Hooked(probes) => ("hooked", None, probes.as_slice()),
+            Status::Skipped(reason) => ("skipped", Some(reason.as_str()), [].as_slice()),
+        };
+        Self {
+            schema: SCHEMA,
+            kind: "library",
+            process: ProcessJson::of(&finding.process),
+            container: finding.container.as_ref().map(ContainerJson::of),
+            tls: finding.library.as_ref().map(Tls::of),
+            status,
+            reason,
+            probes: probes
+                .iter()
+                .map(|probe| Probe { symbol: probe.symbol, method: probe.method.as_str() })
+                .collect(),
+            file: finding.file.map(|key| File { key: key.to_string() }),
+        }
+    }
+}

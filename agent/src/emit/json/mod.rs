@@ -1,0 +1,191 @@
+//! A record in, a line of JSON out: the schema `tlstap/v1`, docs/output.md.
+
+pub(super) mod finding;
+mod http;
+mod origin;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter};
+
+use self::{
+    http::{Http, Payload, RequestJson, ResponseJson, UrlJson},
+    origin::{ContainerJson, ProcessJson, Thread, Tls},
+};
+use super::escape;
+use crate::{
+    capture::{Direction, GapReason},
+    decode::{Content, Exchange, Role},
+    enrich::Record,
+};
+
+/// The name of what every line follows.
+const SCHEMA: &str = "tlstap/v1";
+
+/// Writes a record as one line.
+pub(super) fn write(record: &Record, bodies: bool, out: &mut impl Write) -> io::Result<()> {
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Safe);
+    Line::of(record, bodies).serialize(&mut serializer)?;
+    out.write_all(b"\n")
+}
+
+/// JSON leaves most control characters behind ASCII as they are; a terminal may not.
+struct Safe;
+
+impl Formatter for Safe {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for piece in fragment.split_inclusive(escape::is_unsafe) {
+            let end = piece.chars().next_back().filter(|&c| escape::is_unsafe(c));
+            let plain = piece.trim_end_matches(|c| Some(c) == end);
+            CompactFormatter.write_string_fragment(writer, plain)?;
+            if let Some(c) = end {
+                writer.write_all(escape::json_escape(c).as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    schema: &'static str,
+    #[serde(flatten)]
+    head: Head<'a>,
+    #[serde(flatten)]
+    rest: Rest<'a>,
+}
+
+/// What every record has.
+#[derive(Serialize)]
+struct Head<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    timestamp: String,
+    process: ProcessJson<'a>,
+    thread: Thread,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<ContainerJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls<'a>>,
+    network: Network,
+}
+
+/// What differs by type.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Rest<'a> {
+    Data {
+        offset: u64,
+        length: usize,
+        #[serde(flatten)]
+        payload: Payload<'a>,
+    },
+    Gap {
+        offset: u64,
+        length: u64,
+        reason: GapReason,
+    },
+    Http {
+        kind: Role,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duration_ns: Option<u64>,
+        http: Http<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        url: Option<UrlJson<'a>>,
+    },
+    Opaque {
+        bytes: Counts,
+    },
+}
+
+#[derive(Serialize)]
+struct Network {
+    connection: Connection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    io: Option<Io>,
+}
+
+#[derive(Serialize)]
+struct Connection {
+    id: String,
+}
+
+#[derive(Serialize)]
+struct Io {
+    direction: Direction,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    transmit: u64,
+    receive: u64,
+}
+
+impl<'a> Line<'a> {
+    fn of(record: &'a Record, bodies: bool) -> Self {
+        let message = &record.message;
+        let (kind, direction, rest) = match &message.content {
+            Content::Data { direction, offset, bytes } => {
+                let payload = Payload::of(bytes, false);
+                let rest = Rest::Data { offset: *offset, length: bytes.len(), payload };
+                ("data", Some(*direction), rest)
+            }
+            &Content::Gap { direction, offset, length, reason } => {
+                ("gap", Some(direction), Rest::Gap { offset, length, reason })
+            }
+            Content::Http(exchange) => ("http", None, Rest::of_exchange(exchange, bodies)),
+            &Content::Opaque { bytes: [transmit, receive] } => {
+                ("opaque", None, Rest::Opaque { bytes: Counts { transmit, receive } })
+            }
+        };
+        let id = message.connection.to_string();
+        let head = Head {
+            kind,
+            timestamp: timestamp(record.timestamp_ns),
+            process: ProcessJson::of(&record.process),
+            thread: Thread { id: message.call.tid, name: message.call.thread_name() },
+            container: record.container.as_ref().map(ContainerJson::of),
+            tls: record.tls.as_ref().map(Tls::of),
+            network: Network {
+                connection: Connection { id },
+                io: direction.map(|direction| Io { direction }),
+            },
+        };
+        Self { schema: SCHEMA, head, rest }
+    }
+}
+
+/// RFC 3339 in UTC with nanoseconds.
+fn timestamp(ns: i64) -> String {
+    let timestamp = Timestamp::from_nanosecond(ns.into()).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{timestamp:.9}")
+}
+
+impl<'a> Rest<'a> {
+    fn of_exchange(exchange: &'a Exchange, bodies: bool) -> Self {
+        let request = exchange.request.as_ref();
+        let response = exchange.response.as_ref();
+        let version = request
+            .map(|request| request.minor_version)
+            .or(response.map(|response| response.minor_version))
+            .map(|minor| if minor == 0 { "1.0" } else { "1.1" });
+        Self::Http {
+            kind: exchange.role,
+            duration_ns: exchange.duration_ns,
+            http: Http {
+                version,
+                request: request.map(|request| RequestJson::of(request, bodies)),
+                response: response.map(|response| ResponseJson::of(response, bodies)),
+            },
+            url: request.and_then(UrlJson::of),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Who moved the bytes: process, thread, container, library.
+
+use serde::Serialize;
+
+use crate::enrich::{Container, Library, Process};
+
+#[derive(Serialize)]
+pub(super) struct ProcessJson<'a> {
+    pub(super) pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) command: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) executable: Option<Executable<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Executable<'a> {
+    pub(super) path: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Thread {
+    pub(super) id: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) name: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct ContainerJson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) runtime: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image: Option<Image<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Image<'a> {
+    pub(super) name: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Tls<'a> {
+    pub(super) library: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<&'a str>,
+    pub(super) path: &'a str,
+}
+
+impl<'a> ProcessJson<'a> {
+    pub(super) fn of(process: &'a Process) -> Self {
+        Self {
+            pid: process.pid,
+            command: process.command.as_deref(),
+            executable: process.executable.as_deref().map(|path| Executable { path }),
+        }
+    }
+}
+
+impl<'a> ContainerJson<'a> {
+    pub(super) fn of(container: &'a Container) -> Self {
+        Self {
+            id: container.id.as_deref(),
+            name: container.name.as_deref(),
+            runtime: container.runtime.as_deref(),
+            image: container.image.as_deref().map(|name| Image { name }),
+        }
+    }
+}
+
+impl<'a> Tls<'a> {
+    pub(super) fn of(library: &'a Library) -> Self {
+        Self { library: library.name, version: library.version.as_deref(), path: &library.path }
+    }
+}

@@ -1,0 +1,231 @@
+//! Lines held against the schema, and against what they must say.
+
+use serde_json::{Value, json};
+
+use bytes::Bytes;
+
+use super::{super::sample, *};
+use crate::{capture::GapReason, decode::Role, enrich::Container};
+
+/// The schema is a promise to users: a record that breaks it is a bug in one of the two.
+const SCHEMA: &str = include_str!("../../../../docs/tlstap-v1.schema.json");
+
+fn line(record: &Record, bodies: bool) -> String {
+    let mut out = Vec::new();
+    write(record, bodies, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// The record's line, read again and held against the schema.
+#[track_caller]
+fn value(record: &Record, bodies: bool) -> Value {
+    let line = line(record, bodies);
+    assert_eq!(line.matches('\n').count(), 1, "{line}");
+    assert!(line.ends_with('\n'), "{line}");
+    let value = serde_json::from_str(&line).unwrap();
+    assert_eq!(errors(&value), [""; 0], "{line}");
+    value
+}
+
+fn errors(value: &Value) -> Vec<String> {
+    let schema = serde_json::from_str(SCHEMA).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    validator.iter_errors(value).map(|error| error.to_string()).collect()
+}
+
+/// What is behind a JSON pointer, or nothing.
+#[track_caller]
+fn check(record: &Record, bodies: bool, expect: &[(&str, Option<Value>)]) {
+    let value = value(record, bodies);
+    for (pointer, expect) in expect {
+        assert_eq!(value.pointer(pointer), expect.as_ref(), "{pointer} in {value}");
+    }
+}
+
+#[test]
+fn an_exchange_with_all_that_can_be_known() {
+    let expect = json!({
+        "schema": "tlstap/v1",
+        "type": "http",
+        "timestamp": "2026-11-21T20:24:52.708165404Z",
+        "process": {"pid": 41, "command": "curl", "executable": {"path": "/usr/bin/curl"}},
+        "thread": {"id": 42, "name": "curl"},
+        "container": {
+            "id": "0123456789abcdef".repeat(4),
+            "name": "web",
+            "runtime": "docker",
+            "image": {"name": "web:1"},
+        },
+        "tls": {
+            "library": "openssl",
+            "version": "3.0.22",
+            "path": "/usr/lib/x86_64-linux-gnu/libssl.so.3",
+        },
+        "network": {"connection": {"id": "29-7f00-abc"}},
+        "kind": "client",
+        "duration_ns": 1_200_345,
+        "http": {
+            "version": "1.1",
+            "request": {
+                "method": "POST",
+                "header": {"host": ["web"], "x-two": ["1", "\u{fffd}"]},
+                "body": {"size": 5, "text": "hello"},
+            },
+            "response": {
+                "status_code": 200,
+                "header": {"content-type": ["text/plain"]},
+                "body": {
+                    "size": 5162,
+                    "truncated": true,
+                    "text": "line one\r\nline\ttwo \u{202e}\n",
+                },
+            },
+        },
+        "url": {"path": "/a", "query": "b=1", "full": "https://web/a?b=1"},
+    });
+    assert_eq!(value(&sample::http(), true), expect);
+}
+
+#[test]
+fn bodies_only_when_told() {
+    let body = Some(json!({"size": 5}));
+    check(&sample::http(), false, &[("/http/request/body", body)]);
+    let mut record = sample::http();
+    let request = sample::exchange(&mut record).request.as_mut().unwrap();
+    request.body.bytes = Bytes::from_static(b"\x00\xff");
+    let body = Some(json!({"size": 5, "base64": "AP8="}));
+    check(&record, true, &[("/http/request/body", body)]);
+}
+
+#[test]
+fn what_is_unknown_is_absent() {
+    let mut record = sample::http();
+    record.container = None;
+    record.tls = None;
+    record.process.command = None;
+    record.process.executable = None;
+    record.message.call.thread_name = [0; 16];
+    let exchange = sample::exchange(&mut record);
+    exchange.role = Role::Server;
+    exchange.request = None;
+    exchange.response = None;
+    exchange.duration_ns = None;
+    let expect = json!({
+        "schema": "tlstap/v1",
+        "type": "http",
+        "timestamp": "2026-11-21T20:24:52.708165404Z",
+        "process": {"pid": 41},
+        "thread": {"id": 42},
+        "network": {"connection": {"id": "29-7f00-abc"}},
+        "kind": "server",
+        "http": {},
+    });
+    assert_eq!(value(&record, true), expect);
+    record.container = Some(Container::default());
+    check(&record, true, &[("/container", Some(json!({})))]);
+}
+
+#[test]
+fn pieces_of_plaintext() {
+    check(
+        &sample::data("GET /é".as_bytes()),
+        false,
+        &[
+            ("/type", Some(json!("data"))),
+            ("/network/io/direction", Some(json!("transmit"))),
+            ("/offset", Some(json!(7))),
+            ("/length", Some(json!(7))),
+            ("/text", Some(json!("GET /é"))),
+            ("/base64", None),
+        ],
+    );
+    let cut = &"é".as_bytes()[..1];
+    check(
+        &sample::data(cut),
+        false,
+        &[("/text", None), ("/base64", Some(json!("ww=="))), ("/length", Some(json!(1)))],
+    );
+}
+
+#[test]
+fn gaps_with_every_reason() {
+    let reasons = [
+        GapReason::RingFull,
+        GapReason::Fault,
+        GapReason::Limit,
+        GapReason::QueueFull,
+        GapReason::Unknown,
+    ];
+    for wanted in reasons {
+        let mut record = sample::gap();
+        if let Content::Gap { reason, .. } = &mut record.message.content {
+            *reason = wanted;
+        }
+        check(
+            &record,
+            false,
+            &[
+                ("/type", Some(json!("gap"))),
+                ("/network/io/direction", Some(json!("receive"))),
+                ("/offset", Some(json!(7))),
+                ("/length", Some(json!(300))),
+                ("/reason", Some(json!(wanted.as_str()))),
+            ],
+        );
+    }
+}
+
+#[test]
+fn opaque_connections() {
+    let bytes = Some(json!({"transmit": 26, "receive": 3000}));
+    check(
+        &sample::opaque(),
+        false,
+        &[("/type", Some(json!("opaque"))), ("/bytes", bytes), ("/network/io", None)],
+    );
+}
+
+#[test]
+fn a_terminal_gets_no_control_character() {
+    let text = "\0\x1b[0m\x7f\u{9b}31m\u{202e}\u{e0001}\u{e0001}\r\n\"\\ é 🙂";
+    let record = sample::data(text.as_bytes());
+    let shown = line(&record, false);
+    assert!(!shown.trim_end().contains(escape::is_unsafe), "{shown:?}");
+    assert!(shown.contains("é 🙂"), "{shown}");
+    check(&record, false, &[("/text", Some(json!(text)))]);
+}
+
+#[test]
+fn a_timestamp_has_nanoseconds() {
+    assert_eq!(timestamp(0), "1970-01-01T00:00:00.000000000Z");
+    assert_eq!(timestamp(-1), "1969-12-31T23:59:59.999999999Z");
+    assert_eq!(timestamp(i64::MAX), "2262-04-11T23:47:16.854775807Z");
+}
+
+#[test]
+fn the_schema_refuses_what_is_not_in_it() {
+    let whole = value(&sample::http(), true);
+    let with = |pointer: &str, name: &str, new: Value| {
+        let mut changed = whole.clone();
+        changed.pointer_mut(pointer).unwrap()[name] = new;
+        errors(&changed)
+    };
+    assert_eq!(with("", "kind", json!("server")), [""; 0]);
+    let network = json!({"address": "172.17.0.2", "port": 443});
+    assert_eq!(with("/network", "peer", network), [""; 0]);
+    let k8s = json!({"namespace": {"name": "shop"}, "pod": {"name": "web-0", "uid": "x"}});
+    assert_eq!(with("", "k8s", k8s), [""; 0]);
+    for (pointer, name) in [
+        ("", "other"),
+        ("", "offset"),
+        ("/process", "other"),
+        ("/http/response", "other"),
+        ("/http/response/body", "other"),
+        ("/network", "other"),
+    ] {
+        assert_ne!(with(pointer, name, json!(1)), [""; 0], "{pointer}/{name}");
+    }
+    assert_ne!(with("", "schema", json!("tlstap/v2")), [""; 0]);
+    assert_ne!(with("", "type", json!("data")), [""; 0]);
+    assert_ne!(with("", "timestamp", json!("yesterday")), [""; 0]);
+}

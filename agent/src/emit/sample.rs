@@ -1,0 +1,89 @@
+//! Records for the tests of this folder.
+
+use bytes::Bytes;
+
+use crate::{
+    capture::{Call, ConnectionKey, Direction, GapReason},
+    decode::{Body, Content, Exchange, Message, Request, Response, Role},
+    enrich::{Container, Library, Process, Record},
+};
+
+pub(super) fn record(content: Content) -> Record {
+    let mut thread_name = [0; 16];
+    thread_name[..4].copy_from_slice(b"curl");
+    Record {
+        message: Message {
+            connection: ConnectionKey { pid: 41, object: 0x7f00, birth: 0xabc },
+            call: Call { tid: 42, thread_name, library: 0, entered: 5, returned: 6 },
+            content,
+        },
+        timestamp_ns: 1_795_292_692_708_165_404,
+        process: Process {
+            pid: 41,
+            command: Some("curl".to_owned()),
+            executable: Some("/usr/bin/curl".to_owned()),
+        },
+        container: Some(Container {
+            id: Some("0123456789abcdef".repeat(4)),
+            name: Some("web".to_owned()),
+            runtime: Some("docker".to_owned()),
+            image: Some("web:1".to_owned()),
+        }),
+        tls: Some(Library {
+            name: "openssl",
+            version: Some("3.0.22".to_owned()),
+            path: "/usr/lib/x86_64-linux-gnu/libssl.so.3".to_owned(),
+        }),
+    }
+}
+
+pub(super) fn http() -> Record {
+    let field = |name: &str, value: &'static [u8]| (name.to_owned(), Bytes::from_static(value));
+    record(Content::Http(Box::new(Exchange {
+        role: Role::Client,
+        duration_ns: Some(1_200_345),
+        request: Some(Request {
+            method: "POST".to_owned(),
+            target: "/a?b=1".to_owned(),
+            minor_version: 1,
+            headers: vec![field("host", b"web"), field("x-two", b"1"), field("x-two", b"\xff")],
+            body: Body { size: 5, bytes: Bytes::from_static(b"hello"), truncated: false },
+        }),
+        response: Some(Response {
+            status: 200,
+            minor_version: 1,
+            headers: vec![field("content-type", b"text/plain")],
+            body: Body {
+                size: 5162,
+                bytes: Bytes::from_static("line one\r\nline\ttwo \u{202e}\n\u{e9}".as_bytes())
+                    .slice(..24),
+                truncated: true,
+            },
+        }),
+    })))
+}
+
+pub(super) fn data(bytes: &'static [u8]) -> Record {
+    let bytes = Bytes::from_static(bytes);
+    record(Content::Data { direction: Direction::Transmit, offset: 7, bytes })
+}
+
+pub(super) fn gap() -> Record {
+    let reason = GapReason::RingFull;
+    record(Content::Gap { direction: Direction::Receive, offset: 7, length: 300, reason })
+}
+
+pub(super) fn opaque() -> Record {
+    record(Content::Opaque { bytes: [26, 3000] })
+}
+
+pub(super) fn exchange(record: &mut Record) -> &mut Exchange {
+    match &mut record.message.content {
+        Content::Http(exchange) => exchange,
+        other => panic!("no exchange: {other:?}"),
+    }
+}
+
+pub(super) fn container(record: &mut Record) -> &mut Container {
+    record.container.as_mut().unwrap()
+}

@@ -1,0 +1,53 @@
+//! Colors, for those who want them.
+
+use std::fmt;
+
+/// Exchanges that take longer are marked, the second more than the first.
+const SLOW: u64 = 1_000_000_000;
+const VERY_SLOW: u64 = 5_000_000_000;
+
+/// ANSI "select graphic rendition" parameters.
+pub(super) type Color = &'static str;
+
+pub(super) const DIM: Color = "2";
+pub(super) const RED: Color = "31";
+const BOLD_RED: Color = "1;31";
+const GREEN: Color = "32";
+pub(super) const YELLOW: Color = "33";
+pub(super) const CYAN: Color = "36";
+pub(super) const PLAIN: Color = "";
+
+/// Text in a color.
+pub(super) struct Painted {
+    pub(super) color: Color,
+    pub(super) text: String,
+}
+
+impl fmt::Display for Painted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.color {
+            PLAIN => f.write_str(&self.text),
+            color => write!(f, "\x1b[{color}m{}\x1b[0m", self.text),
+        }
+    }
+}
+
+/// By class.
+pub(super) const fn status_color(status: u16) -> Color {
+    match status {
+        200..=299 => GREEN,
+        300..=399 => CYAN,
+        400..=499 => YELLOW,
+        500..=599 => BOLD_RED,
+        _ => PLAIN,
+    }
+}
+
+/// By how much too long it is.
+pub(super) const fn duration_color(ns: Option<u64>) -> Color {
+    match ns {
+        Some(VERY_SLOW..) => BOLD_RED,
+        Some(SLOW..) => YELLOW,
+        _ => PLAIN,
+    }
+}

@@ -1,0 +1,107 @@
+//! A request in, the parts of its URL out (RFC 9112, section 3.3).
+
+use std::borrow::Cow;
+
+use crate::decode::Request;
+
+/// What is known of the URL.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Url<'a> {
+    /// The host, with its port if that was sent.
+    pub(super) authority: Option<Cow<'a, str>>,
+    pub(super) path: Option<&'a str>,
+    /// Without the question mark.
+    pub(super) query: Option<&'a str>,
+    pub(super) full: Option<String>,
+}
+
+impl<'a> Url<'a> {
+    /// The URL that a request is for. Its scheme is https: what is seen was in TLS.
+    pub(super) fn of(request: &'a Request) -> Self {
+        let target = request.target.as_str();
+        let host = || host(request);
+        match target {
+            // RFC 9112, section 3.2.3: "only used for CONNECT requests".
+            _ if request.method == "CONNECT" => {
+                Self { authority: Some(target.into()), path: None, query: None, full: None }
+            }
+            // RFC 9112, section 3.2.4: the request is for the server as a whole.
+            "*" => {
+                let full = host().map(|host| format!("https://{host}"));
+                Self { authority: host(), path: None, query: None, full }
+            }
+            _ if target.starts_with('/') => {
+                let (path, query) = split(target);
+                let full = host().map(|host| format!("https://{host}{target}"));
+                Self { authority: host(), path: Some(path), query, full }
+            }
+            _ => Self::absolute(target).unwrap_or(Self {
+                authority: host(),
+                path: None,
+                query: None,
+                full: None,
+            }),
+        }
+    }
+
+    /// RFC 9112, section 3.2.2: "When an origin server receives a request with an absolute-form of
+    /// request-target, the origin server MUST ignore the received Host header field (if any) and
+    /// instead use the host information of the request-target."
+    fn absolute(target: &'a str) -> Option<Self> {
+        let (_, rest) = target.split_once("://")?;
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at_checked(end)?;
+        let (path, query) = split(rest);
+        let path = if path.is_empty() { "/" } else { path };
+        let full = Some(target.to_owned());
+        Some(Self { authority: Some(authority.into()), path: Some(path), query, full })
+    }
+}
+
+fn split(target: &str) -> (&str, Option<&str>) {
+    match target.split_once('?') {
+        Some((path, query)) => (path, Some(query).filter(|query| !query.is_empty())),
+        None => (target, None),
+    }
+}
+
+fn host(request: &Request) -> Option<Cow<'_, str>> {
+    let (_, value) = request.headers.iter().find(|(name, _)| name == "host")?;
+    Some(String::from_utf8_lossy(value)).filter(|host| !host.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::decode::Body;
+
+    /// Expects authority, path, query and full URL, separated by spaces; `-` for what is absent.
+    fn check(method: &str, target: &str, host: Option<&'static str>, expect: &str) {
+        let host = host.map(|host| ("host".to_owned(), Bytes::from_static(host.as_bytes())));
+        let request = Request {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            minor_version: 1,
+            headers: host.into_iter().collect(),
+            body: Body::default(),
+        };
+        let Url { authority, path, query, full } = Url::of(&request);
+        let parts = [authority.as_deref(), path, query, full.as_deref()];
+        assert_eq!(parts.map(|part| part.unwrap_or("-")).join(" "), expect, "{method} {target}");
+    }
+
+    #[test]
+    fn every_form_of_target() {
+        check("GET", "/a/b?c=d?e", Some("h:8443"), "h:8443 /a/b c=d?e https://h:8443/a/b?c=d?e");
+        check("GET", "/?", Some("h"), "h / - https://h/?");
+        check("GET", "/a", None, "- /a - -");
+        check("GET", "/a", Some(""), "- /a - -");
+        check("GET", "http://o:1/a?b", Some("h"), "o:1 /a b http://o:1/a?b");
+        check("GET", "http://o?b", None, "o / b http://o?b");
+        check("OPTIONS", "*", Some("h"), "h - - https://h");
+        check("CONNECT", "o:443", Some("h"), "o:443 - - -");
+        check("GET", "what", Some("h"), "h - - -");
+    }
+}

@@ -1,0 +1,89 @@
+//! Names of containers by id, cached. A name that is asked for is looked up in the background;
+//! whoever needs it waits as long as it likes.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::{Container, cgroup::ContainerId};
+
+/// How long a container that no runtime knew is not asked for again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What is known of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// Its names.
+    Known(Container),
+    /// A runtime is being asked.
+    Pending,
+    /// No runtime answers for it.
+    Unknown,
+}
+
+/// The names of all containers.
+#[derive(Debug)]
+pub struct Containers {
+    entries: Mutex<HashMap<String, Entry>>,
+    wanted: mpsc::UnboundedSender<String>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Entry {
+    lookup: Lookup,
+    since: Instant,
+}
+
+impl Containers {
+    /// Ids that are wanted come out of the receiver, for runtimes to look up.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<String>) {
+        let (wanted, receiver) = mpsc::unbounded_channel();
+        (Self { entries: Mutex::default(), wanted, changed: Notify::new() }, receiver)
+    }
+
+    /// What is known now; what is not known is asked for.
+    pub(crate) fn look_up(&self, container: &ContainerId) -> Lookup {
+        let now = Instant::now();
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get(&container.id)
+            && (entry.lookup != Lookup::Unknown || now.duration_since(entry.since) < RETRY)
+        {
+            return entry.lookup.clone();
+        }
+        let asked = self.wanted.send(container.id.clone()).is_ok();
+        let lookup = if asked { Lookup::Pending } else { Lookup::Unknown };
+        let entry = Entry { lookup: lookup.clone(), since: now };
+        entries.insert(container.id.clone(), entry);
+        lookup
+    }
+
+    /// A runtime's answer, asked for or not. `None`: it does not know the id.
+    pub(crate) fn learn(&self, id: &str, container: Option<Container>) {
+        let mut entries = self.lock();
+        let known = matches!(entries.get(id), Some(Entry { lookup: Lookup::Known(_), .. }));
+        let lookup = match container {
+            Some(container) => Lookup::Known(container),
+            // A container that ended keeps its name.
+            None if known => return,
+            None => Lookup::Unknown,
+        };
+        entries.insert(id.to_owned(), Entry { lookup, since: Instant::now() });
+        drop(entries);
+        self.changed.notify_one();
+    }
+
+    /// Completes at the next answer, or at once if there was one since the last time.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        // No code that holds the lock panics half-way through a change.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,148 @@
+//! The queue of messages that become records, in order.
+
+use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    Container, Libraries, Process, Processes, Record,
+    clock::Clock,
+    containers::{Containers, Lookup},
+    docker,
+    processes::{Home, Known},
+};
+use crate::decode::Message;
+
+/// The longest that a record waits for its container's name.
+pub const NAME_DEADLINE: Duration = Duration::from_millis(50);
+
+/// What names come from, shared with the stages that learn them.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// Processes.
+    pub processes: Arc<Processes>,
+    /// Containers.
+    pub containers: Arc<Containers>,
+    /// Libraries.
+    pub libraries: Arc<Libraries>,
+}
+
+impl Names {
+    /// Reads processes from the given /proc, and asks container runtimes in the background until
+    /// the handle is aborted. Must be called in a tokio runtime.
+    pub fn start(proc: &Path) -> (Self, AbortHandle) {
+        let (containers, wanted) = Containers::new();
+        let containers = Arc::new(containers);
+        let runtimes = tokio::spawn(docker::serve(Arc::clone(&containers), wanted));
+        let names = Self {
+            processes: Arc::new(Processes::new(proc)),
+            containers,
+            libraries: Arc::default(),
+        };
+        (names, runtimes.abort_handle())
+    }
+
+    /// The container of a process, as far as it is known now; `None` on the host. The flag says
+    /// whether more may become known soon.
+    pub(crate) fn container(&self, home: &Home) -> (Option<Container>, bool) {
+        match home {
+            Home::Host => (None, false),
+            Home::Root { name } => {
+                (Some(Container { name: Some(name.clone()), ..Container::default() }), false)
+            }
+            Home::Container(id) => match self.containers.look_up(id) {
+                Lookup::Known(container) => (Some(container), false),
+                unnamed => {
+                    let container = Container {
+                        id: Some(id.id.clone()),
+                        runtime: id.runtime.map(str::to_owned),
+                        ..Container::default()
+                    };
+                    (Some(container), unnamed == Lookup::Pending)
+                }
+            },
+        }
+    }
+}
+
+impl Names {
+    /// What is known about a process.
+    pub fn process(&self, pid: u32) -> Process {
+        self.processes.know(pid).process
+    }
+
+    /// A process and its container, as far as they are known now, and whether more may become
+    /// known of the container soon.
+    pub(crate) fn process_and_container(&self, pid: u32) -> (Process, Option<Container>, bool) {
+        let known = self.processes.know(pid);
+        let (container, pending) = self.container(&known.home);
+        (known.process, container, pending)
+    }
+
+    /// The container of a process, named if a runtime answers before the deadline.
+    pub async fn container_by(&self, pid: u32, deadline: Instant) -> Option<Container> {
+        let home = self.processes.know(pid).home;
+        loop {
+            let (container, pending) = self.container(&home);
+            if !pending || timeout_at(deadline, self.containers.changed()).await.is_err() {
+                return container;
+            }
+        }
+    }
+}
+
+/// Turns messages into records, in the order given.
+#[derive(Debug)]
+pub struct Enricher {
+    names: Names,
+    clock: Clock,
+    waiting: VecDeque<(Instant, Message, Known)>,
+}
+
+impl Enricher {
+    /// Takes names from the given caches.
+    pub fn new(names: Names) -> Self {
+        Self { names, clock: Clock::now(), waiting: VecDeque::new() }
+    }
+
+    /// Adds a message; its process is looked at now.
+    pub fn push(&mut self, message: Message) {
+        let known = self.names.processes.know(message.connection.pid);
+        self.waiting.push_back((Instant::now() + NAME_DEADLINE, message, known));
+    }
+
+    /// Whether a message still waits.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next record that has its names, or has waited long enough.
+    pub fn pop(&mut self) -> Option<Record> {
+        let (deadline, _, known) = self.waiting.front()?;
+        let (container, pending) = self.names.container(&known.home);
+        if pending && Instant::now() < *deadline {
+            return None;
+        }
+        let (_, message, known) = self.waiting.pop_front()?;
+        Some(Record {
+            timestamp_ns: self.clock.timestamp_ns(message.call.entered),
+            process: known.process,
+            container,
+            tls: self.names.libraries.look_up(message.call.library, message.connection.pid),
+            message,
+        })
+    }
+
+    /// Completes when [`Enricher::pop`] may give more; never when nothing waits.
+    pub async fn ready(&self) {
+        match self.waiting.front() {
+            Some((deadline, ..)) => {
+                let _ = timeout_at(*deadline, self.names.containers.changed()).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What is known about each process, read when it is first seen: later it may be gone.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Process,
+    cgroup::{self, ContainerId},
+};
+use crate::discover;
+
+/// How long a process that ended is remembered: its last events may still be on their way.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Where a process lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// On the host, as far as can be seen.
+    #[default]
+    Host,
+    /// In a container of a runtime.
+    Container(ContainerId),
+    /// Under a root of its own, with no runtime behind it.
+    Root {
+        /// Named after that root.
+        name: String,
+    },
+}
+
+/// A process and its container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) process: Process,
+    pub(crate) home: Home,
+}
+
+/// All processes seen.
+#[derive(Debug)]
+pub struct Processes {
+    proc: PathBuf,
+    entries: Mutex<HashMap<u32, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    known: Known,
+    ended: Option<Instant>,
+}
+
+impl Processes {
+    /// Reads from the given /proc.
+    pub fn new(proc: impl Into<PathBuf>) -> Self {
+        Self { proc: proc.into(), entries: Mutex::default() }
+    }
+
+    /// What is known about a process; reads /proc if it was not seen before.
+    pub(crate) fn know(&self, pid: u32) -> Known {
+        if let Some(entry) = self.lock().get(&pid) {
+            return entry.known.clone();
+        }
+        self.refresh(pid, None)
+    }
+
+    /// A process executed a program: reads it anew. `command` serves where /proc does not.
+    ///
+    /// Gives what is known now.
+    pub(crate) fn refresh(&self, pid: u32, command: Option<&str>) -> Known {
+        let mut known = read(&self.proc, pid).unwrap_or_default();
+        known.process.pid = pid;
+        if known.process.command.is_none() {
+            known.process.command = command.map(str::to_owned);
+        }
+        let mut entries = self.lock();
+        if known.process.executable.is_none()
+            && let Some(before) = entries.get(&pid)
+        {
+            // It went away while we looked; its container is the same as before the exec.
+            known.home = before.known.home.clone();
+        }
+        entries.insert(pid, Entry { known: known.clone(), ended: None });
+        known
+    }
+
+    /// A process was forked: it is what its parent is, until it says otherwise.
+    ///
+    /// Events of different CPUs may come in any order, so that it may have said so already.
+    pub(crate) fn inherit(&self, pid: u32, parent: u32) {
+        let mut known = self.know(parent);
+        known.process.pid = pid;
+        let mut entries = self.lock();
+        if entries.get(&pid).is_none_or(|entry| entry.ended.is_some()) {
+            entries.insert(pid, Entry { known, ended: None });
+        }
+    }
+
+    /// A process changed its name.
+    pub(crate) fn rename(&self, pid: u32, command: String) {
+        if let Some(entry) = self.lock().get_mut(&pid) {
+            entry.known.process.command = Some(command);
+        }
+    }
+
+    /// A process ended.
+    pub(crate) fn end(&self, pid: u32, now: Instant) {
+        if let Some(entry) = self.lock().get_mut(&pid) {
+            entry.ended = Some(now);
+        }
+    }
+
+    /// Forgets the processes that ended some time ago.
+    pub(crate) fn expire(&self, now: Instant) {
+        self.lock()
+            .retain(|_, entry| entry.ended.is_none_or(|ended| now.duration_since(ended) < LINGER));
+    }
+
+    /// Marks as ended all that are not in `alive`, which is sorted.
+    pub(crate) fn retain(&self, alive: &[u32], now: Instant) {
+        for (pid, entry) in self.lock().iter_mut() {
+            if alive.binary_search(pid).is_err() {
+                entry.ended.get_or_insert(now);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Entry>> {
+        // No code that holds the lock panics half-way through a change.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a process from /proc. `None` when it is gone.
+fn read(proc: &Path, pid: u32) -> Option<Known> {
+    let dir = proc.join(pid.to_string());
+    let command = fs::read(dir.join("comm")).ok()?;
+    let command = String::from_utf8_lossy(command.trim_ascii_end()).into_owned();
+    let executable = fs::read_link(dir.join("exe")).ok();
+    let process = Process {
+        pid,
+        command: Some(command),
+        executable: executable.map(|path| {
+            let path = path.to_string_lossy();
+            path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned()
+        }),
+    };
+    Some(Known { process, home: home(proc, &dir) })
+}
+
+fn home(proc: &Path, dir: &Path) -> Home {
+    let cgroup = fs::read(dir.join("cgroup")).unwrap_or_default();
+    if let Some(container) = cgroup::from_cgroup(&String::from_utf8_lossy(&cgroup)) {
+        return Home::Container(container);
+    }
+    if same_root(&discover::host(proc), dir) {
+        return Home::Host;
+    }
+    from_mounts(dir)
+}
+
+/// Whether two processes have the same root directory. Many services have a mount namespace of
+/// their own over the host's files; that makes no container.
+fn same_root(one: &Path, other: &Path) -> bool {
+    let root = |dir: &Path| fs::metadata(dir.join("root")).map(|m| (m.dev(), m.ino()));
+    match (root(one), root(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        // What cannot be compared is not called a container.
+        _ => true,
+    }
+}
+
+/// For a process with a root of its own: the container id in its mounts, else the root's name.
+fn from_mounts(dir: &Path) -> Home {
+    let mounts = fs::read(dir.join("mountinfo")).unwrap_or_default();
+    let mut name = None;
+    for line in String::from_utf8_lossy(&mounts).lines() {
+        let mut fields = line.split(' ').skip(3);
+        let (Some(root), Some(point)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        if let Some(container) = cgroup::from_mount_root(Path::new(root)) {
+            return Home::Container(container);
+        }
+        if point == "/" {
+            name = root_name(Path::new(root));
+        }
+    }
+    let hostname = || {
+        let text = fs::read_to_string(dir.join("root/etc/hostname")).ok()?;
+        Some(text.trim().to_owned()).filter(|name| !name.is_empty() && name.len() < 65)
+    };
+    let name = name.or_else(hostname).or_else(|| namespace_name(dir));
+    name.map_or(Home::Host, |name| Home::Root { name })
+}
+
+/// The last element of a root's path that says something: `web` of `/srv/web/rootfs`.
+fn root_name(root: &Path) -> Option<String> {
+    const HOLLOW: [&str; 6] = ["rootfs", "root", "merged", "diff", "fs", "/"];
+    root.components()
+        .rev()
+        .map(|component| component.as_os_str().to_string_lossy().into_owned())
+        .find(|name| !HOLLOW.contains(&name.as_str()))
+}
+
+/// `mnt-4026532288`, after the mount namespace.
+fn namespace_name(dir: &Path) -> Option<String> {
+    let link = fs::read_link(dir.join("ns/mnt")).ok()?;
+    let link = link.to_str()?;
+    Some(format!("mnt-{}", link.strip_prefix("mnt:[")?.strip_suffix(']')?))
+}

@@ -1,0 +1,15 @@
+//! The stages chained: discover → resolve → attach ⇢ kernel ⇢ capture → reassemble → decode →
+//! enrich → emit. The only part that knows them all.
+
+mod hooking;
+mod hooks;
+mod list;
+mod selection;
+mod stop;
+mod stream;
+mod trace;
+
+pub(crate) use hooks::report;
+pub use list::list;
+pub use stop::{leave, stopped};
+pub use trace::{Trace, trace};

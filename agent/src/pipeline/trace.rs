@@ -1,0 +1,148 @@
+//! `tlstap trace`: probes everything and streams what it decodes.
+
+use std::{
+    fmt,
+    io::Write,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{self, Instant},
+};
+
+use super::{
+    hooking,
+    selection::Selection,
+    stop::stopped,
+    stream::{Counts, Ended, Settings, Stream},
+};
+use crate::{
+    attach::{KernelHalf, Options},
+    capture::{Losses, Reader},
+    decode,
+    emit::Writer,
+    enrich::Names,
+    select::Filters,
+};
+
+/// Chunks that may wait between the ring reader and the decoders: at most 64 MiB of payload.
+const QUEUE: usize = 4096;
+/// How long the decoders may take to finish what is queued when the agent stops.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What to trace, and for how long.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The /proc of the node.
+    pub proc: PathBuf,
+    /// Which processes.
+    pub filters: Filters,
+    /// The plaintext as it is, instead of decoded messages.
+    pub raw: bool,
+    /// How messages are decoded.
+    pub decode: decode::Options,
+    /// Stop after this time.
+    pub duration: Option<Duration>,
+    /// Stop after this many records.
+    pub count: Option<u64>,
+    /// Bytes of the ring buffer.
+    pub ring_bytes: u32,
+    /// Most bytes copied from one call.
+    pub max_call_bytes: u64,
+    /// Whether the kernel half logs.
+    pub logging: bool,
+}
+
+/// What a trace gave, for the last line.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary {
+    records: u64,
+    bytes: u64,
+    losses: Losses,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.records == 1 { "" } else { "s" };
+        write!(f, "{} event{plural}, {} plaintext bytes, {}", self.records, self.bytes, self.losses)
+    }
+}
+
+/// Traces until told to stop. Notes for the user go to `say`, one line each.
+pub async fn trace<W>(options: Trace, writer: Writer<W>, say: impl Fn(&str)) -> Result<Summary>
+where
+    W: Write + Send + 'static,
+{
+    let kernel = KernelHalf::load(&Options {
+        ring_bytes: options.ring_bytes,
+        max_call_bytes: options.max_call_bytes,
+        filtered: !options.filters.is_empty(),
+        logging: options.logging,
+    })?;
+    let (names, _runtimes) = Names::start(&options.proc);
+    let (chunks, queue) = mpsc::channel(QUEUE);
+    let mut reader = Reader::new(kernel.records, chunks).context("failed to watch the ring")?;
+    let counts = Arc::new(Counts::default());
+    let settings = Settings {
+        raw: options.raw,
+        decode: options.decode,
+        filters: options.filters.clone(),
+        count: options.count,
+    };
+    let stream = Stream::new(settings, names.clone(), writer, Arc::clone(&counts));
+    let mut stream = tokio::spawn(stream.run(queue));
+
+    let selection = Selection::new(options.filters.clone(), kernel.verdicts);
+    let (_hooking, ready) = hooking::start(options.proc.clone(), kernel.programs, names, selection);
+    let deadline = options.duration.map(|duration| Instant::now() + duration);
+    let announce = async {
+        if let Ok((libraries, processes)) = ready.await {
+            say(&format!("ready: {libraries} TLS libraries probed, in {processes} processes"));
+        }
+        std::future::pending::<()>().await
+    };
+    let ended = tokio::select! {
+        stopped = stopped() => { stopped.context("failed to watch for signals")?; None }
+        () = sleep_until(deadline) => None,
+        ended = &mut stream => Some(ended.context("the decoders ended unexpectedly")?),
+        failed = reader.run() => { failed.context("failed to read the ring buffer")?; None }
+        () = announce => None,
+    };
+    reader.drain();
+    let dropped = reader.dropped();
+    drop(reader);
+    let ended = match ended {
+        Some(ended) => ended,
+        None => finish(stream).await?,
+    };
+    if let Ended::Failed(error) = ended {
+        return Err(error).context("failed to write the output");
+    }
+    let mut losses = Losses::read(&kernel.losses)?;
+    losses.queue_full = dropped;
+    Ok(Summary {
+        records: counts.records.load(Ordering::Relaxed),
+        bytes: counts.bytes.load(Ordering::Relaxed),
+        losses,
+    })
+}
+
+/// Lets the decoders finish what is queued, but not for ever: the output may be blocked.
+async fn finish(stream: JoinHandle<Ended>) -> Result<Ended> {
+    match time::timeout(GRACE, stream).await {
+        Ok(ended) => ended.context("the decoders ended unexpectedly"),
+        Err(_elapsed) => bail!("the output is blocked; some events were not written"),
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,69 @@
+//! TLS code that is not probed, recognised by marks it cannot run without, so that `list` can
+//! name it and say why.
+
+use std::fs::File;
+
+use object::read::{ReadCache, ReadRef};
+
+use super::{Reason, Resolution, elf::Elf};
+
+/// A function that only the named library defines.
+const FUNCTIONS: [(&[u8], &str, Reason); 6] = [
+    (b"gnutls_record_send", "gnutls", Reason::UnsupportedLibrary),
+    (b"SSL_ImportFD", "nss", Reason::UnsupportedLibrary),
+    (b"wolfSSL_write", "wolfssl", Reason::UnsupportedLibrary),
+    (b"mbedtls_ssl_write", "mbedtls", Reason::UnsupportedLibrary),
+    (b"s2n_send", "s2n", Reason::UnsupportedLibrary),
+    (b"JNI_CreateJavaVM", "jsse", Reason::Java),
+];
+
+/// A string in `.rodata` that stands only in the named library's code.
+const STRINGS: [(&[u8], &str, Reason); 5] = [
+    (b"ssl/ssl_lib.c\0", "openssl", Reason::Stripped),
+    (b"ssl/ssl_lib.cc\0", "boringssl", Reason::Stripped),
+    (b"ssl\\ssl_lib.c\0", "openssl", Reason::Stripped),
+    (b"TLS 1.3, server CertificateVerify", "rustls", Reason::UnsupportedLibrary),
+    (b"erts_internal", "erlang", Reason::Erlang),
+];
+
+/// What a file without probe points is.
+pub(crate) fn recognise(elf: &Elf<'_>) -> Resolution {
+    let by_function = elf.functions().find_map(|symbol| {
+        FUNCTIONS.iter().find(|(name, ..)| *name == symbol.name).map(|(_, name, why)| (*name, *why))
+    });
+    let found = by_function.or_else(|| go(elf)).or_else(|| by_string(elf));
+    match found {
+        Some((name, reason)) => Resolution::Skipped { name: Some(name), reason },
+        None => Resolution::Unrelated,
+    }
+}
+
+/// Go's own TLS: the type and function names of crypto/tls survive stripping.
+fn go(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
+    let names = elf.section(b".gopclntab").or_else(|| elf.section(b".data.rel.ro.gopclntab"))?;
+    contains(names, b"crypto/tls.(*Conn).Write\0").then_some(("go", Reason::UnsupportedLibrary))
+}
+
+fn by_string(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
+    let strings = elf.section(b".rodata")?;
+    STRINGS
+        .iter()
+        .find(|(text, ..)| contains(strings, text))
+        .map(|(_, name, reason)| (*name, *reason))
+}
+
+/// ELF for another architecture: TLS code if it says so in its first megabytes.
+pub(crate) fn foreign(cache: &ReadCache<File>) -> Resolution {
+    const LOOK: u64 = 8 << 20;
+    let len = cache.len().unwrap_or(0).min(LOOK);
+    let bytes = cache.read_bytes_at(0, len).unwrap_or(&[]);
+    if contains(bytes, b"\0SSL_write\0") && contains(bytes, b"\0SSL_CTX_new\0") {
+        Resolution::Skipped { name: Some("openssl"), reason: Reason::Architecture }
+    } else {
+        Resolution::Unrelated
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    memchr::memmem::find(haystack, needle).is_some()
+}

@@ -1,0 +1,103 @@
+//! Sightings in, libraries with probe points out, or a named reason why not.
+//!
+//! Knows ELF, symbols, versions and overlay layers; nothing of processes' names or of BPF.
+
+mod elf;
+mod file;
+mod marks;
+mod openssl;
+mod overlay;
+mod reason;
+mod search;
+
+use std::fs::File;
+
+use object::read::ReadCache;
+use tlstap_ebpf::Function;
+
+pub use elf::ElfError;
+pub(crate) use file::descriptor_path;
+pub use file::{FileKey, OpenError, RealFile, Stamp, open, open_in_root};
+pub use reason::Reason;
+pub use search::libraries;
+
+/// How a function was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// By its name among the dynamic symbols.
+    Dynsym,
+    /// By its name among all symbols.
+    Symtab,
+}
+
+impl Method {
+    /// The fixed word for output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dynsym => "dynsym",
+            Self::Symtab => "symtab",
+        }
+    }
+}
+
+/// Where a probe goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The function's name in the library.
+    pub symbol: &'static str,
+    /// Its arguments and result.
+    pub function: Function,
+    /// Offset in the file, bytes.
+    pub offset: u64,
+    /// How it was found.
+    pub method: Method,
+}
+
+/// What a file turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// It contains a TLS library, with these probe points.
+    Library {
+        /// `openssl`, …
+        name: &'static str,
+        /// Where the probes go; never empty.
+        probes: Vec<Probe>,
+    },
+    /// It contains TLS code that is not probed.
+    Skipped {
+        /// The library, where it is known.
+        name: Option<&'static str>,
+        /// Why.
+        reason: Reason,
+    },
+    /// It has nothing to do with TLS.
+    Unrelated,
+}
+
+/// Finds the TLS functions of an open file.
+pub fn resolve(file: &File) -> Resolution {
+    let Ok(file) = file.try_clone() else {
+        return Resolution::Skipped { name: None, reason: Reason::Unreadable };
+    };
+    let cache = ReadCache::new(file);
+    let elf = match elf::Elf::parse(&cache) {
+        Ok(elf) => elf,
+        // Programs map data executable too; what is no ELF file is no library.
+        Err(ElfError::NotElf) => return Resolution::Unrelated,
+        Err(ElfError::Architecture) => return marks::foreign(&cache),
+        Err(ElfError::Malformed) => {
+            return Resolution::Skipped { name: None, reason: Reason::Unreadable };
+        }
+    };
+    let probes = openssl::probes(&elf);
+    if probes.is_empty() {
+        return marks::recognise(&elf);
+    }
+    Resolution::Library { name: "openssl", probes }
+}
+
+/// The TLS library and version that an open file names in its strings.
+pub fn version(file: &File) -> Option<(&'static str, String)> {
+    let cache = ReadCache::new(file.try_clone().ok()?);
+    openssl::version(&elf::Elf::parse(&cache).ok()?)
+}

@@ -1,0 +1,93 @@
+//! `cargo xtask ci`: everything a change must pass, step by step; the first failure ends it.
+
+use std::{env::consts::ARCH, process::Command, time::Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    command,
+    packages::{self, Package},
+    test,
+    toolchain::{self, Compiler, DISTRIBUTION},
+    workspace,
+};
+
+pub(crate) fn ci() -> Result<()> {
+    let began = Instant::now();
+    step("toolchain", || toolchain::prepare().map(drop))?;
+    step("rustfmt", || cargo(&["fmt", "--all", "--check"]))?;
+    step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step("clippy, kernel half", clippy_kernel_half)?;
+    step("tests", || test::test(&test::Args::default()))?;
+    step("rustdoc", rustdoc)?;
+    step("cargo-deny", deny)?;
+    eprintln!("==> all passed in {:.0?}", began.elapsed());
+    Ok(())
+}
+
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let began = Instant::now();
+    eprintln!("==> {name}");
+    work().with_context(|| format!("{name} (after {:.1?})", began.elapsed()))?;
+    eprintln!("==> {name}: passed in {:.1?}", began.elapsed());
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    command::run(command::cargo().args(arguments))
+}
+
+fn rustdoc() -> Result<()> {
+    let arguments = ["doc", "--workspace", "--no-deps", "--document-private-items"];
+    command::run(command::cargo().args(arguments).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// On the host the kernel half is an empty program, so it is looked at as BPF too.
+fn clippy_kernel_half() -> Result<()> {
+    let compiler = toolchain::prepare()?;
+    ensure_clippy(&compiler)?;
+    let mut clippy = Command::new("rustup");
+    clippy
+        .current_dir(workspace::root())
+        .args(["run", compiler.toolchain, "cargo", "clippy", "--package", "tlstap-ebpf"])
+        .args(["--target", "bpfel-unknown-none"])
+        .env_remove("RUSTC")
+        .env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{ARCH}\""));
+    if compiler.toolchain == DISTRIBUTION {
+        clippy.env("RUSTC_BOOTSTRAP", "aya_ebpf,aya_ebpf_bindings");
+    } else {
+        clippy.arg("-Zbuild-std=core");
+    }
+    command::run(clippy.args(["--", "-D", "warnings"]))
+}
+
+fn ensure_clippy(compiler: &Compiler) -> Result<()> {
+    if compiler.toolchain == DISTRIBUTION {
+        let clippy = Package::new("rust-web-clippy", "/usr/bin/clippy-driver");
+        return packages::ensure("linting the kernel half", &[clippy]);
+    }
+    let add = ["component", "add", "clippy", "--toolchain", compiler.toolchain];
+    command::output(Command::new("rustup").args(add)).map(drop)
+}
+
+/// Licences, bans and sources need only the lock file. Advisories come from a git server that is
+/// not within reach everywhere: their absence is said, not failed.
+fn deny() -> Result<()> {
+    let program = workspace::tools().join("bin/cargo-deny");
+    if !program.exists() {
+        eprintln!("xtask: installing cargo-deny (some minutes)");
+        let install = ["install", "cargo-deny", "--locked", "--quiet", "--debug", "--root"];
+        command::run(command::cargo().args(install).arg(workspace::tools()))?;
+    }
+    let deny = |arguments: &[&str]| {
+        let mut deny = Command::new(&program);
+        deny.current_dir(workspace::root()).args(arguments);
+        deny
+    };
+    command::run(&mut deny(&["check", "bans", "licenses", "sources"]))?;
+    if let Err(error) = command::output(&mut deny(&["fetch", "db"])) {
+        eprintln!("xtask: the advisories were not checked, their server is out of reach: {error}");
+        return Ok(());
+    }
+    command::run(&mut deny(&["--offline", "check", "advisories"]))
+}

@@ -1,0 +1,49 @@
+//! `cargo xtask test [-- FILTER]`: all tiers, each with what it needs.
+
+use std::ffi::OsString;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    build, command,
+    packages::{self, Package},
+};
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Arguments of the test programs, such as a part of a test's name
+    #[arg(last = true)]
+    harness: Vec<OsString>,
+}
+
+pub(crate) fn test(args: &Args) -> Result<()> {
+    if !command::is_root() {
+        bail!("the tests load BPF programs and start containers: run this as root");
+    }
+    test_packages()?;
+    let agent = build::agent()?;
+    command::run(
+        command::cargo()
+            .args(["test", "--workspace", "--"])
+            .args(&args.harness)
+            .env("TLSTAP_BIN", agent),
+    )
+}
+
+/// What the tests start or compile against.
+fn test_packages() -> Result<()> {
+    packages::ensure(
+        "testing",
+        &[
+            Package::new("bpftool", "bpftool"),
+            Package::new("curl", "curl"),
+            Package::new("debootstrap", "debootstrap"),
+            Package::new("docker.io", "dockerd"),
+            Package::new("gcc", "cc"),
+            Package::new("iproute2", "ip"),
+            Package::new("libc6-dev", "/usr/include/stdio.h"),
+            Package::new("libssl-dev", "/usr/include/openssl/ssl.h"),
+            Package::new("openssl", "openssl"),
+        ],
+    )
+}
