@@ -13,6 +13,7 @@ pub mod event;
 pub mod feed;
 pub mod node;
 pub mod process;
+pub mod schema;
 pub mod streams;
 pub mod talk;
 pub mod tool;

@@ -13,7 +13,7 @@ fn list_as_json(node: &Node) -> Result<()> {
     let talking = node.talk()?.start(b"", b"")?;
     let ended = node.tlstap(&["list", "-o", "json"])?.output()?;
     ended.succeeded()?;
-    let rows = ended.events()?;
+    let rows = ended.rows()?;
     let mine = |row: &&Value| number(row, "/process/pid") == Some(talking.pid().into());
     let rows: Vec<_> = rows.iter().filter(mine).collect();
     ensure!(rows.len() == 1, "{} rows of one process with one library", rows.len());

@@ -54,7 +54,7 @@ fn wait_for_all(agent: &mut Agent, clients: &[Container], server: &Container) ->
 }
 
 fn one_attachment(node: &Node, clients: &[Container]) -> Result<()> {
-    let rows = node.tlstap(&["list", "-o", "json"])?.output()?.events()?;
+    let rows = node.tlstap(&["list", "-o", "json"])?.output()?.rows()?;
     let mut keys = Vec::new();
     for client in clients {
         let mine = rows.iter().find(|row| text(row, "/container/name") == Some(client.name()));
