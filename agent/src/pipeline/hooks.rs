@@ -31,6 +31,8 @@ pub(super) struct Hooks {
     unrelated: HashSet<BuildId>,
     /// Files that were looked at and are not probed.
     unprobed: HashMap<FileKey, Unprobed>,
+    /// Processes of which was said that they cannot be looked at.
+    unreadable: HashSet<u32>,
     /// Mount namespaces whose libraries were looked for, by inode.
     namespaces: HashSet<u64>,
     /// Libraries whose version is not known yet, and how often it was looked for.
@@ -53,6 +55,7 @@ impl Hooks {
             libraries,
             unrelated: HashSet::new(),
             unprobed: HashMap::new(),
+            unreadable: HashSet::new(),
             namespaces: HashSet::new(),
             unversioned: HashMap::new(),
         }
@@ -108,7 +111,11 @@ impl Hooks {
                 }
             }
             Err(MapsError::Gone(_)) => {}
-            Err(error) => tracing::warn!(error = %report(&error), "process not looked at"),
+            Err(error) => {
+                if self.unreadable.insert(pid) {
+                    tracing::warn!(error = %report(&error), "process not looked at");
+                }
+            }
         }
     }
 
@@ -131,6 +138,7 @@ impl Hooks {
             Event::Exited { pid } => {
                 self.registry.leave(User::Process(*pid), Instant::now());
                 self.libraries.forget(*pid);
+                self.unreadable.remove(pid);
             }
             Event::Executed { pid, .. } => {
                 self.registry.leave(User::Process(*pid), Instant::now());
