@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    attach::{Programs, Registry, User},
+    attach::{Attachment, Programs, Registry, User},
     discover::{self, BuildId, Event, Mapping, MapsError},
     enrich::{Libraries, Library},
     resolve::{self, FileKey, OpenError, RealFile, Resolution},
@@ -25,7 +25,7 @@ const MAX_REMEMBERED: usize = 65_536;
 pub(super) struct Hooks {
     proc: PathBuf,
     programs: Programs,
-    registry: Registry,
+    registry: Registry<Attachment>,
     libraries: Arc<Libraries>,
     /// Builds that have no TLS code: seen again, they cost no file access.
     unrelated: HashSet<BuildId>,
@@ -198,7 +198,11 @@ impl Hooks {
                 .fold(false, |related, one| related | one),
             Err(OpenError::Gone | OpenError::NotRegular) => true,
             Err(error) => {
-                tracing::warn!(pid, path = ?mapping.path.as_container_path(), error = %report(&error), "file not looked at");
+                // One line a process: it maps many files.
+                if self.unreadable.insert(pid) {
+                    let path = mapping.path.as_container_path();
+                    tracing::warn!(pid, ?path, error = %report(&error), "file not looked at");
+                }
                 true
             }
         }
@@ -207,7 +211,7 @@ impl Hooks {
     /// Probes a file, unless it is probed already. `path` is to show only. `false`: it has nothing
     /// to do with TLS.
     fn hook(&mut self, user: User, path: &Path, real: &RealFile) -> bool {
-        if let Some(library) = self.registry.reuse(&real.key, user) {
+        if let Some(library) = self.registry.reuse(real, user) {
             if let User::Process(pid) = user {
                 self.libraries.note_path(library, pid, &path.to_string_lossy());
                 self.find_version(library, pid, real);
@@ -253,7 +257,7 @@ impl Hooks {
         match self.programs.attach(&real.file, library, probes) {
             Ok(attachment) => {
                 tracing::debug!(?user, ?path, key = %real.key, probes = probes.len(), "probed");
-                self.registry.insert(real.key, library, attachment, user);
+                self.registry.insert(real, library, attachment, user);
                 self.unversioned.insert(library, 0);
                 if let User::Process(pid) = user {
                     self.find_version(library, pid, real);
