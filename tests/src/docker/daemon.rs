@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{answers, cache};
-use crate::{deadline, tool};
+use crate::{deadline, process, tool};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -95,7 +95,14 @@ impl Daemon {
     pub(super) fn kill(mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        Ok(())
+        // The kernel kills containerd with it. The next dockerd takes one that nobody has reaped
+        // yet for one that runs, so the number must go.
+        let number = Path::new(RUN).join("containerd/containerd.pid");
+        let pid = fs::read_to_string(&number)?;
+        deadline::until("the end of containerd", LIMIT, || {
+            Ok(process::ended(pid.trim().parse()?).then_some(()))
+        })?;
+        Ok(fs::remove_file(number)?)
     }
 }
 
