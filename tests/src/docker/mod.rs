@@ -101,7 +101,11 @@ impl Docker {
         }
         docker(["network", "rm", &self.network])?;
         match self.daemon.into_inner() {
-            Some(daemon) => daemon.stop(),
+            Some(daemon) => {
+                // Stages of builds; nothing else in our own daemon is without a name.
+                docker(["image", "prune", "--force"])?;
+                daemon.stop()
+            }
             None => Ok(()),
         }
     }
