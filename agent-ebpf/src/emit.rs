@@ -148,7 +148,9 @@ pub(crate) fn close(thread: u64, object: u64, connection: &Connection) {
     notice(RecordHeader {
         kind: kind::CLOSE,
         offset: connection.offset[0],
+        loss: connection.loss[0] as u8,
         call_len: connection.offset[1],
+        function: connection.loss[1] as u8,
         ..header(thread, object, connection.birth, 0)
     });
 }

@@ -23,7 +23,8 @@ pub const CLASS_CAPACITY: [usize; 5] = [64, 424, 1_960, 8_104, MAX_CHUNK];
 pub mod kind {
     /// A chunk of plaintext follows the header.
     pub const DATA: u8 = 1;
-    /// The TLS object ended; `offset` and `call_len` are the final transmit and receive offsets.
+    /// The TLS object ended; `offset` and `call_len` are the final transmit and receive offsets,
+    /// `loss` and `function` say why bytes just before them are missing, if any are.
     pub const CLOSE: u8 = 2;
     /// All TLS objects of a process ended: it exited, or executed another program.
     pub const EXIT: u8 = 3;

@@ -106,7 +106,9 @@ where
     let deadline = options.duration.map(|duration| Instant::now() + duration);
     let announce = async {
         if let Ok((libraries, processes)) = ready.await {
-            say(&format!("ready: {libraries} TLS libraries probed, in {processes} processes"));
+            let library = if libraries == 1 { "library" } else { "libraries" };
+            let process = if processes == 1 { "process" } else { "processes" };
+            say(&format!("ready: {libraries} TLS {library} probed, in {processes} {process}"));
         }
         if let Some(matched) = matched {
             time::sleep(PATIENCE).await;
