@@ -66,6 +66,20 @@ impl<A> Registry<A> {
         Some(usage.library)
     }
 
+    /// The number of the library of a file that is probed.
+    pub fn library(&self, key: &FileKey) -> Option<u32> {
+        self.files.get(key).map(|usage| usage.library)
+    }
+
+    /// The numbers of the libraries that a process uses.
+    pub fn used_by(&self, pid: u32) -> Vec<u32> {
+        self.files
+            .values()
+            .filter(|usage| usage.users.contains(&User::Process(pid)))
+            .map(|usage| usage.library)
+            .collect()
+    }
+
     /// Adds a file with its first user.
     pub fn insert(&mut self, file: &RealFile, library: u32, attachment: A, user: User) {
         let users = HashSet::from([user]);
