@@ -3,8 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use wildmatch::WildMatch;
 
-use crate::{emit, select::Filters};
+use crate::{
+    emit,
+    select::{Filters, PodName},
+};
 
 /// Shows the plaintext of TLS traffic on this node, for every process in every container.
 #[derive(Debug, Parser)]
@@ -20,6 +24,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Command {
     /// Stream what processes say over TLS (the default)
     Trace(TraceArgs),
@@ -35,12 +40,24 @@ pub struct TraceArgs {
     /// Only this container: its name, or the beginning of its id; may be repeated
     #[arg(long, value_name = "NAME|ID")]
     pub container: Vec<String>,
+    /// Only this Kubernetes pod; may be repeated
+    #[arg(long, value_name = "[NS/]NAME", value_parser = pod)]
+    pub pod: Vec<PodName>,
+    /// Only this Kubernetes namespace; may be repeated
+    #[arg(long, value_name = "NS")]
+    pub namespace: Vec<String>,
+    /// Only containers of images like this, * and ? as in a shell; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub image: Vec<String>,
     /// Only this process; may be repeated
     #[arg(long, value_name = "PID")]
     pub pid: Vec<u32>,
     /// Only processes, or threads, of this name; may be repeated
     #[arg(long, value_name = "NAME")]
     pub comm: Vec<String>,
+    /// Only programs with a path like this, inside their container; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub exe: Vec<String>,
     /// How events are written
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -129,10 +146,26 @@ impl TraceArgs {
                 .iter()
                 .map(|name| name.trim_start_matches('/').to_owned())
                 .collect(),
+            pods: self.pod.clone(),
+            namespaces: self.namespace.clone(),
+            images: globs(&self.image),
             pids: self.pid.clone(),
             commands: self.comm.clone(),
+            executables: globs(&self.exe),
         }
     }
+}
+
+fn globs(texts: &[String]) -> Vec<WildMatch> {
+    texts.iter().map(|text| WildMatch::new(text)).collect()
+}
+
+fn pod(text: &str) -> Result<PodName, String> {
+    let pod = PodName::parse(text);
+    if pod.name.is_empty() || pod.name.contains('/') || pod.namespace.as_deref() == Some("") {
+        return Err("write NAME or NAMESPACE/NAME".to_owned());
+    }
+    Ok(pod)
 }
 
 /// A number with a unit; seconds without one.
@@ -183,5 +216,15 @@ mod tests {
         let Some(Command::Trace(args)) = cli.command else { panic!("no trace") };
         assert_eq!(args.filters().containers, ["web"]);
         assert!(Cli::try_parse_from(["tlstap", "--count", "0"]).is_err());
+    }
+
+    #[test]
+    fn pods_are_named_with_or_without_namespace() {
+        let cli = Cli::try_parse_from(["tlstap", "--pod", "web-0", "--pod", "shop/web-1"]).unwrap();
+        let pods = cli.trace.filters().pods;
+        assert_eq!(pods, [PodName::parse("web-0"), PodName::parse("shop/web-1")]);
+        for wrong in ["", "/web-0", "shop/", "a/b/c"] {
+            assert!(Cli::try_parse_from(["tlstap", "--pod", wrong]).is_err(), "{wrong}");
+        }
     }
 }

@@ -2,20 +2,39 @@
 //!
 //! Those of one kind are alternatives; those of different kinds must all hold.
 
+use wildmatch::WildMatch;
+
 use crate::{
     attach::Verdict,
-    enrich::{Container, Process},
+    enrich::{Container, Pod, Process},
 };
 
 /// The filters of the command line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filters {
     /// Container names, or beginnings of ids.
     pub containers: Vec<String>,
+    /// Pods.
+    pub pods: Vec<PodName>,
+    /// Kubernetes namespaces.
+    pub namespaces: Vec<String>,
+    /// Images, as the runtime names them.
+    pub images: Vec<WildMatch>,
     /// Process ids, as the host numbers them.
     pub pids: Vec<u32>,
     /// Command names, of processes or threads.
     pub commands: Vec<String>,
+    /// Paths of executables, inside their containers.
+    pub executables: Vec<WildMatch>,
+}
+
+/// A pod, in one namespace or in any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodName {
+    /// Where it is; anywhere if absent.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
 }
 
 /// The shortest beginning of a container id that is taken as one.
@@ -50,10 +69,24 @@ impl Filters {
         }
     }
 
+    /// Whether what a container runtime knows matters.
+    pub fn need_names(&self) -> bool {
+        !(self.containers.is_empty()
+            && self.pods.is_empty()
+            && self.namespaces.is_empty()
+            && self.images.is_empty())
+    }
+
     fn select_process(&self, process: &Process, container: Option<&Container>) -> bool {
-        let wanted = |name: &String| container.is_some_and(|container| is(container, name));
-        (self.pids.is_empty() || self.pids.contains(&process.pid))
-            && (self.containers.is_empty() || self.containers.iter().any(wanted))
+        let pod = container.and_then(|container| container.pod.as_ref());
+        let image = container.and_then(|container| container.image.as_deref());
+        let executable = process.executable.as_deref();
+        any(&self.pids, Some(&process.pid), |wanted, pid| wanted == pid)
+            && any(&self.containers, container, |wanted, container| is(container, wanted))
+            && any(&self.pods, pod, PodName::is)
+            && any(&self.namespaces, pod, |wanted, pod| *wanted == pod.namespace)
+            && any(&self.images, image, WildMatch::matches)
+            && any(&self.executables, executable, WildMatch::matches)
     }
 
     fn named(&self, name: Option<&str>) -> bool {
@@ -62,8 +95,32 @@ impl Filters {
     }
 }
 
+/// Whether one of the alternatives holds; with none given, anything does.
+fn any<W, T: ?Sized>(wanted: &[W], found: Option<&T>, holds: impl Fn(&W, &T) -> bool) -> bool {
+    wanted.is_empty() || found.is_some_and(|found| wanted.iter().any(|one| holds(one, found)))
+}
+
+impl PodName {
+    /// `NAME`, or `NAMESPACE/NAME`.
+    pub fn parse(text: &str) -> Self {
+        match text.split_once('/') {
+            Some((namespace, name)) => {
+                Self { namespace: Some(namespace.to_owned()), name: name.to_owned() }
+            }
+            None => Self { namespace: None, name: text.to_owned() },
+        }
+    }
+
+    fn is(&self, pod: &Pod) -> bool {
+        self.name == pod.name
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == pod.namespace)
+    }
+}
+
 fn is(container: &Container, wanted: &str) -> bool {
+    let in_pod = container.pod.as_ref().and_then(|pod| pod.container.as_deref());
     container.name.as_deref() == Some(wanted)
+        || in_pod == Some(wanted)
         || (wanted.len() >= SHORTEST_ID
             && container.id.as_deref().is_some_and(|id| id.starts_with(wanted)))
 }
@@ -72,27 +129,56 @@ fn is(container: &Container, wanted: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn check(filters: &Filters, thread: &str, expect: bool) {
-        let process = Process { pid: 41, command: Some("curl".into()), executable: None };
-        let container = Container {
+    fn process() -> Process {
+        let executable = Some("/usr/bin/curl".into());
+        Process { pid: 41, command: Some("curl".into()), executable }
+    }
+
+    fn container() -> Container {
+        Container {
             id: Some("0123456789ab".into()),
-            name: Some("web".into()),
-            ..Container::default()
-        };
-        assert_eq!(filters.select(&process, Some(&container), Some(thread)), expect, "{filters:?}");
-        assert!(Filters::default().select(&process, None, None));
+            name: Some("k8s_web_web-0_shop".into()),
+            runtime: Some("docker".into()),
+            image: Some("docker.io/library/web:1".into()),
+            pod: Some(Pod {
+                name: "web-0".into(),
+                namespace: "shop".into(),
+                uid: None,
+                container: Some("web".into()),
+            }),
+        }
+    }
+
+    #[track_caller]
+    fn check(filters: &Filters, thread: &str, expect: bool) {
+        let found = filters.select(&process(), Some(&container()), Some(thread));
+        assert_eq!(found, expect, "{filters:?}");
+    }
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn globs(list: &[&str]) -> Vec<WildMatch> {
+        list.iter().map(|glob| WildMatch::new(glob)).collect()
+    }
+
+    #[test]
+    fn without_filters_all_is_wanted() {
+        assert!(Filters::default().select(&process(), None, None));
+        assert!(Filters::default().is_empty());
     }
 
     #[test]
     fn filters_combine() {
-        let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let by = |containers: &[&str], pids: &[u32], commands: &[&str]| Filters {
             containers: names(containers),
             pids: pids.to_vec(),
             commands: names(commands),
+            ..Filters::default()
         };
         check(&by(&[], &[], &[]), "x", true);
-        check(&by(&["web"], &[], &[]), "x", true);
+        check(&by(&["k8s_web_web-0_shop"], &[], &[]), "x", true);
         check(&by(&["db", "web"], &[], &[]), "x", true);
         check(&by(&["0123"], &[], &[]), "x", true);
         check(&by(&["012"], &[], &[]), "x", false);
@@ -101,5 +187,47 @@ mod tests {
         check(&by(&["web"], &[41], &["curl"]), "x", true);
         check(&by(&[], &[], &["worker"]), "worker", true);
         check(&by(&[], &[], &["worker"]), "x", false);
+    }
+
+    #[test]
+    fn by_pod_and_namespace() {
+        let by = |pods: &[&str], namespaces: &[&str]| Filters {
+            pods: pods.iter().map(|pod| PodName::parse(pod)).collect(),
+            namespaces: names(namespaces),
+            ..Filters::default()
+        };
+        check(&by(&["web-0"], &[]), "x", true);
+        check(&by(&["db-0", "shop/web-0"], &[]), "x", true);
+        check(&by(&["test/web-0"], &[]), "x", false);
+        check(&by(&["web"], &[]), "x", false);
+        check(&by(&[], &["shop"]), "x", true);
+        check(&by(&["web-0"], &["test"]), "x", false);
+        assert!(!by(&["web-0"], &[]).select(&process(), Some(&Container::default()), None));
+        assert!(!by(&[], &["shop"]).select(&process(), None, None));
+    }
+
+    #[test]
+    fn by_image_and_executable() {
+        let by = |images: &[&str], executables: &[&str]| Filters {
+            images: globs(images),
+            executables: globs(executables),
+            ..Filters::default()
+        };
+        check(&by(&["docker.io/library/web:1"], &[]), "x", true);
+        check(&by(&["db:*", "*/web:?"], &[]), "x", true);
+        check(&by(&["web:1"], &[]), "x", false);
+        check(&by(&[], &["/usr/*/curl"]), "x", true);
+        check(&by(&["*"], &["/opt/*"]), "x", false);
+        assert!(!by(&["*"], &[]).select(&process(), None, None), "the host has no image");
+    }
+
+    #[test]
+    fn only_some_filters_wait_for_names() {
+        let by = |filters: Filters| filters.need_names();
+        assert!(by(Filters { containers: names(&["web"]), ..Filters::default() }));
+        assert!(by(Filters { pods: vec![PodName::parse("web")], ..Filters::default() }));
+        assert!(by(Filters { namespaces: names(&["shop"]), ..Filters::default() }));
+        assert!(by(Filters { images: globs(&["*"]), ..Filters::default() }));
+        assert!(!by(Filters { executables: globs(&["*"]), pids: vec![1], ..Filters::default() }));
     }
 }

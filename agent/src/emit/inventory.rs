@@ -2,11 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::escape::Escaped;
-use crate::{
-    enrich::Container,
-    inventory::{Finding, Status},
-};
+use super::{escape::Escaped, place::place};
+use crate::inventory::{Finding, Status};
 
 const HEAD: [&str; 7] = ["PID", "COMMAND", "CONTAINER", "LIBRARY", "VERSION", "STATUS", "PATH"];
 
@@ -35,7 +32,7 @@ fn row(finding: &Finding) -> [String; 7] {
     [
         finding.process.pid.to_string(),
         or_dash(finding.process.command.as_deref()),
-        container(finding.container.as_ref()),
+        or_dash(Some(&place(finding.container.as_ref()))),
         or_dash(library.map(|library| library.name)),
         or_dash(library.and_then(|library| library.version.as_deref())),
         status,
@@ -45,14 +42,6 @@ fn row(finding: &Finding) -> [String; 7] {
 
 fn or_dash(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| Escaped(text.as_bytes()).to_string())
-}
-
-fn container(container: Option<&Container>) -> String {
-    let Some(container) = container else {
-        return "host".to_owned();
-    };
-    let short = container.id.as_deref().and_then(|id| id.get(..12));
-    or_dash(container.name.as_deref().or(short))
 }
 
 #[cfg(test)]

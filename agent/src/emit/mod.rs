@@ -3,6 +3,7 @@
 mod escape;
 mod inventory;
 mod json;
+mod place;
 mod text;
 mod units;
 mod url;

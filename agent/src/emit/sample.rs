@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     capture::{Call, ConnectionKey, Direction, GapReason},
     decode::{Body, Content, Exchange, Message, Request, Response, Role},
-    enrich::{Container, Library, Process, Record},
+    enrich::{Container, Library, Pod, Process, Record},
 };
 
 pub(super) fn record(content: Content) -> Record {
@@ -28,6 +28,7 @@ pub(super) fn record(content: Content) -> Record {
             name: Some("web".to_owned()),
             runtime: Some("docker".to_owned()),
             image: Some("web:1".to_owned()),
+            pod: None,
         }),
         tls: Some(Library {
             name: "openssl",
@@ -81,6 +82,15 @@ pub(super) fn exchange(record: &mut Record) -> &mut Exchange {
     match &mut record.message.content {
         Content::Http(exchange) => exchange,
         other => panic!("no exchange: {other:?}"),
+    }
+}
+
+pub(super) fn pod() -> Pod {
+    Pod {
+        name: "web-0".to_owned(),
+        namespace: "shop".to_owned(),
+        uid: Some("3f1c".to_owned()),
+        container: Some("web".to_owned()),
     }
 }
 

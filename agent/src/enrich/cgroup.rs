@@ -64,7 +64,8 @@ pub(crate) fn from_mount_root(root: &Path) -> Option<ContainerId> {
     Some(ContainerId { id: id.to_owned(), runtime })
 }
 
-fn is_id(text: &str) -> bool {
+/// Whether this is how runtimes number containers and images: 64 hexadecimal digits.
+pub(super) fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

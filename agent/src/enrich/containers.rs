@@ -77,6 +77,11 @@ impl Containers {
         self.changed.notify_one();
     }
 
+    /// Whether there is a name for it already.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        matches!(self.lock().get(id), Some(Entry { lookup: Lookup::Known(_), .. }))
+    }
+
     /// Completes at the next answer, or at once if there was one since the last time.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;

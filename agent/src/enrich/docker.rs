@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -20,9 +20,9 @@ use bollard::{
     },
 };
 use futures_util::StreamExt as _;
-use tokio::{sync::mpsc, task::JoinSet, time};
+use tokio::time;
 
-use super::{Container, containers::Containers};
+use super::{Container, Pod, containers::Containers};
 
 /// Seconds until a request is given up.
 const TIMEOUT: u64 = 10;
@@ -31,132 +31,181 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// One socket that may answer.
 #[derive(Clone, Debug)]
-struct Runtime {
+pub(super) struct Runtime {
     name: &'static str,
     socket: PathBuf,
+    owner: Owner,
 }
 
-/// Answers for the ids that are wanted, and learns the names of new containers before they are.
-/// Runs until dropped.
-pub(crate) async fn serve(
-    containers: Arc<Containers>,
-    mut wanted: mpsc::UnboundedReceiver<String>,
-) {
-    let runtimes = runtimes();
-    let mut watches = JoinSet::new();
-    for runtime in runtimes.clone() {
-        watches.spawn(watch(runtime, Arc::clone(&containers)));
-    }
-    let mut lookups = JoinSet::new();
-    while let Some(id) = wanted.recv().await {
-        lookups.spawn(answer(runtimes.clone(), id, Arc::clone(&containers)));
-        while lookups.try_join_next().is_some() {}
-    }
+/// Who runs a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Node,
+    User,
 }
 
-/// Where runtimes are looked for.
-pub fn runtime_sockets() -> Vec<PathBuf> {
+/// Where Docker and Podman are looked for.
+pub(super) fn sockets() -> Vec<PathBuf> {
     runtimes().into_iter().map(|runtime| runtime.socket).collect()
 }
 
 /// The sockets that runtimes listen on, those of users' own daemons included.
-fn runtimes() -> Vec<Runtime> {
-    let named = env::var("DOCKER_HOST").ok();
-    let named = named.as_deref().and_then(|host| host.strip_prefix("unix://"));
-    let mut runtimes: Vec<Runtime> = named
-        .into_iter()
-        .chain(["/run/docker.sock"])
-        .map(|socket| Runtime { name: "docker", socket: socket.into() })
-        .collect();
-    runtimes.push(Runtime { name: "podman", socket: "/run/podman/podman.sock".into() });
-    let users = fs::read_dir("/run/user").into_iter().flatten().flatten();
-    for user in users {
-        let of_user = |socket: &str| user.path().join(socket);
-        runtimes.push(Runtime { name: "docker", socket: of_user("docker.sock") });
-        runtimes.push(Runtime { name: "podman", socket: of_user("podman/podman.sock") });
+pub(super) fn runtimes() -> Vec<Runtime> {
+    let mut runtimes = Vec::new();
+    let mut add = |owner, name, socket: PathBuf| {
+        if !runtimes.iter().any(|known: &Runtime| known.socket == socket) {
+            runtimes.push(Runtime { name, socket, owner });
+        }
+    };
+    // As for the clients `docker` and `podman --remote`.
+    for (name, variable) in [("podman", "CONTAINER_HOST"), ("docker", "DOCKER_HOST")] {
+        let host = env::var(variable).unwrap_or_default();
+        if let Some(socket) = host.strip_prefix("unix://") {
+            add(Owner::Node, name, socket.into());
+        }
     }
-    runtimes.dedup_by(|a, b| a.socket == b.socket);
+    add(Owner::Node, "docker", "/run/docker.sock".into());
+    add(Owner::Node, "podman", "/run/podman/podman.sock".into());
+    for user in fs::read_dir("/run/user").into_iter().flatten().flatten() {
+        add(Owner::User, "docker", user.path().join("docker.sock"));
+        add(Owner::User, "podman", user.path().join("podman/podman.sock"));
+    }
     runtimes
 }
 
-async fn answer(runtimes: Vec<Runtime>, id: String, containers: Arc<Containers>) {
-    for runtime in &runtimes {
-        match inspect(runtime, &id).await {
-            Ok(container) => return containers.learn(&id, Some(container)),
-            Err(error) => tracing::debug!(%error, socket = %runtime.socket.display(), "no answer"),
+impl Runtime {
+    /// Whether it is root's, or named by whoever started the agent.
+    pub(super) fn is_of_the_node(&self) -> bool {
+        self.owner == Owner::Node
+    }
+
+    /// The names of a container.
+    pub(super) async fn inspect(&self, id: &str) -> Option<Container> {
+        self.find(id).await.inspect_err(|error| self.failed(error, "no answer")).ok()
+    }
+
+    /// Learns what runs now and what starts later, again and again as the runtime comes and goes.
+    pub(super) async fn watch(self, containers: Arc<Containers>) {
+        loop {
+            if let Err(error) = self.follow(&containers).await {
+                self.failed(&error, "runtime not followed");
+            }
+            time::sleep(RETRY).await;
         }
     }
-    containers.learn(&id, None);
-}
 
-async fn connect(runtime: &Runtime) -> Result<Docker, Error> {
-    let socket = runtime.socket.to_string_lossy();
-    if !Path::new(&*socket).exists() {
-        return Err(Error::SocketNotFoundError(socket.into_owned()));
-    }
-    Docker::connect_with_unix(&socket, TIMEOUT, API_DEFAULT_VERSION)?.negotiate_version().await
-}
-
-async fn inspect(runtime: &Runtime, id: &str) -> Result<Container, Error> {
-    let docker = connect(runtime).await?;
-    let found = docker.inspect_container(id, None::<InspectContainerOptions>).await?;
-    let image = found.config.and_then(|config| config.image);
-    Ok(container(runtime, id, found.name, image))
-}
-
-fn container(
-    runtime: &Runtime,
-    id: &str,
-    name: Option<String>,
-    image: Option<String>,
-) -> Container {
-    Container {
-        id: Some(id.to_owned()),
-        name: name.map(|name| name.trim_start_matches('/').to_owned()),
-        runtime: Some(runtime.name.to_owned()),
-        image,
-    }
-}
-
-/// Learns what runs now and what starts later, again and again as the runtime comes and goes.
-async fn watch(runtime: Runtime, containers: Arc<Containers>) {
-    loop {
-        if let Err(error) = follow(&runtime, &containers).await {
-            tracing::debug!(%error, socket = %runtime.socket.display(), "runtime not followed");
+    async fn connect(&self) -> Result<Docker, Error> {
+        let socket = self.socket.to_string_lossy();
+        if !self.socket.exists() {
+            return Err(Error::SocketNotFoundError(socket.into_owned()));
         }
-        time::sleep(RETRY).await;
+        Docker::connect_with_unix(&socket, TIMEOUT, API_DEFAULT_VERSION)?.negotiate_version().await
+    }
+
+    async fn find(&self, id: &str) -> Result<Container, Error> {
+        let docker = self.connect().await?;
+        let found = docker.inspect_container(id, None::<InspectContainerOptions>).await?;
+        let config = found.config.unwrap_or_default();
+        Ok(self.container(id, found.name, config.image, &config.labels.unwrap_or_default()))
+    }
+
+    async fn follow(&self, containers: &Containers) -> Result<(), Error> {
+        let docker = self.connect().await?;
+        // From before the list, so that nothing starts in between unseen.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let options = ListContainersOptionsBuilder::default().build();
+        for found in docker.list_containers(Some(options)).await? {
+            let Some(id) = found.id else { continue };
+            let name = found.names.unwrap_or_default().into_iter().next();
+            let labels = found.labels.unwrap_or_default();
+            self.note(&id, self.container(&id, name, found.image, &labels), containers);
+        }
+        let filters = HashMap::from([("type", vec!["container"])]);
+        let options =
+            EventsOptionsBuilder::default().since(&since.to_string()).filters(&filters).build();
+        let mut events = std::pin::pin!(docker.events(Some(options)));
+        while let Some(event) = events.next().await {
+            self.learn(&event?, containers);
+        }
+        Ok(())
+    }
+
+    fn learn(&self, event: &EventMessage, containers: &Containers) {
+        let named = matches!(event.action.as_deref(), Some("create" | "start" | "rename"));
+        let Some(actor) = event.actor.as_ref().filter(|_| named) else {
+            return;
+        };
+        let (Some(id), Some(attributes)) = (&actor.id, &actor.attributes) else {
+            return;
+        };
+        let attribute = |key: &str| attributes.get(key).cloned();
+        // The labels are among the attributes.
+        let found = self.container(id, attribute("name"), attribute("image"), attributes);
+        self.note(id, found, containers);
+    }
+
+    /// A user's daemon renames nothing that has a name: the id could be another's.
+    fn note(&self, id: &str, found: Container, containers: &Containers) {
+        if self.is_of_the_node() || !containers.knows(id) {
+            containers.learn(id, Some(found));
+        }
+    }
+
+    fn container(
+        &self,
+        id: &str,
+        name: Option<String>,
+        image: Option<String>,
+        labels: &HashMap<String, String>,
+    ) -> Container {
+        Container {
+            id: Some(id.to_owned()),
+            name: name.map(|name| name.trim_start_matches('/').to_owned()),
+            runtime: Some(self.name.to_owned()),
+            // Podman runs directories too.
+            image: image.filter(|image| !image.is_empty()),
+            pod: pod(labels),
+        }
+    }
+
+    fn failed(&self, error: &Error, what: &str) {
+        tracing::debug!(%error, socket = %self.socket.display(), "{what}");
     }
 }
 
-async fn follow(runtime: &Runtime, containers: &Containers) -> Result<(), Error> {
-    let docker = connect(runtime).await?;
-    // From before the list, so that nothing starts in between unseen.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let options = ListContainersOptionsBuilder::default().build();
-    for found in docker.list_containers(Some(options)).await? {
-        let Some(id) = found.id else { continue };
-        let name = found.names.unwrap_or_default().into_iter().next();
-        containers.learn(&id, Some(container(runtime, &id, name, found.image)));
-    }
-    let filters = HashMap::from([("type", vec!["container"])]);
-    let options =
-        EventsOptionsBuilder::default().since(&since.to_string()).filters(&filters).build();
-    let mut events = std::pin::pin!(docker.events(Some(options)));
-    while let Some(event) = events.next().await {
-        learn(runtime, &event?, containers);
-    }
-    Ok(())
+/// The pod of a container that a kubelet made through cri-dockerd, which notes it in labels.
+fn pod(labels: &HashMap<String, String>) -> Option<Pod> {
+    let label = |key: &str| labels.get(&format!("io.kubernetes.{key}")).cloned();
+    Some(Pod {
+        name: label("pod.name")?,
+        namespace: label("pod.namespace")?,
+        uid: label("pod.uid"),
+        container: label("container.name"),
+    })
 }
 
-fn learn(runtime: &Runtime, event: &EventMessage, containers: &Containers) {
-    let named = matches!(event.action.as_deref(), Some("create" | "start" | "rename"));
-    let Some(actor) = event.actor.as_ref().filter(|_| named) else {
-        return;
-    };
-    let (Some(id), Some(attributes)) = (&actor.id, &actor.attributes) else {
-        return;
-    };
-    let attribute = |key: &str| attributes.get(key).cloned();
-    let found = container(runtime, id, attribute("name"), attribute("image"));
-    containers.learn(id, Some(found));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_is_in_the_labels() {
+        let labels = |list: &[(&str, &str)]| {
+            list.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+        };
+        let found = pod(&labels(&[
+            ("io.kubernetes.pod.name", "web-0"),
+            ("io.kubernetes.pod.namespace", "shop"),
+            ("io.kubernetes.pod.uid", "u1"),
+            ("io.kubernetes.container.name", "web"),
+        ]));
+        let expect = Pod {
+            name: "web-0".into(),
+            namespace: "shop".into(),
+            uid: Some("u1".into()),
+            container: Some("web".into()),
+        };
+        assert_eq!(found, Some(expect));
+        assert_eq!(pod(&labels(&[("io.kubernetes.pod.name", "web-0")])), None);
+    }
 }

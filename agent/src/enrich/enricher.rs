@@ -11,8 +11,8 @@ use super::{
     Container, Libraries, Process, Processes, Record,
     clock::Clock,
     containers::{Containers, Lookup},
-    docker,
     processes::{Home, Known},
+    runtimes,
 };
 use crate::decode::Message;
 
@@ -36,7 +36,7 @@ impl Names {
     pub fn start(proc: &Path) -> (Self, AbortHandle) {
         let (containers, wanted) = Containers::new();
         let containers = Arc::new(containers);
-        let runtimes = tokio::spawn(docker::serve(Arc::clone(&containers), wanted));
+        let runtimes = tokio::spawn(runtimes::serve(Arc::clone(&containers), wanted));
         let names = Self {
             processes: Arc::new(Processes::new(proc)),
             containers,

@@ -6,16 +6,19 @@
 mod cgroup;
 mod clock;
 mod containers;
+mod cri;
 mod docker;
 mod enricher;
 mod libraries;
+mod podman;
 mod processes;
+mod runtimes;
 
 pub use containers::Containers;
-pub use docker::runtime_sockets;
 pub use enricher::{Enricher, NAME_DEADLINE, Names};
 pub use libraries::Libraries;
 pub use processes::Processes;
+pub use runtimes::runtime_sockets;
 
 use crate::decode::Message;
 
@@ -56,6 +59,21 @@ pub struct Container {
     pub runtime: Option<String>,
     /// As the runtime names it.
     pub image: Option<String>,
+    /// The Kubernetes pod that it belongs to.
+    pub pod: Option<Pod>,
+}
+
+/// A Kubernetes pod, and one container in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID.
+    pub uid: Option<String>,
+    /// The container's name in the pod's specification.
+    pub container: Option<String>,
 }
 
 /// The TLS library that a call went through.

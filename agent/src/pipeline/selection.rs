@@ -48,7 +48,7 @@ impl Selection {
     /// Decides about a process with what is known now.
     pub(super) fn decide(&mut self, pid: u32, names: &Names) {
         let (process, container, pending) = names.process_and_container(pid);
-        if pending && !self.filters.containers.is_empty() {
+        if pending && self.filters.need_names() {
             self.undecided.insert(pid);
             self.verdicts.clear(pid);
             return;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     SCHEMA, Safe,
-    origin::{ContainerJson, ProcessJson, Tls},
+    origin::{ContainerJson, K8s, ProcessJson, Tls},
 };
 use crate::inventory::{Finding, Status};
 
@@ -28,6 +28,8 @@ struct Line<'a> {
     process: ProcessJson<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<ContainerJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    k8s: Option<K8s<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     status: &'static str,
@@ -61,6 +63,7 @@ impl<'a> Line<'a> {
             kind: "library",
             process: ProcessJson::of(&finding.process),
             container: finding.container.as_ref().map(ContainerJson::of),
+            k8s: K8s::of(finding.container.as_ref()),
             tls: finding.library.as_ref().map(Tls::of),
             status,
             reason,

@@ -14,7 +14,7 @@ use serde_json::ser::{CompactFormatter, Formatter};
 
 use self::{
     http::{Http, Payload, RequestJson, ResponseJson, UrlJson},
-    origin::{ContainerJson, ProcessJson, Thread, Tls},
+    origin::{ContainerJson, K8s, ProcessJson, Thread, Tls},
 };
 use super::escape;
 use crate::{
@@ -73,6 +73,8 @@ struct Head<'a> {
     thread: Thread,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<ContainerJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    k8s: Option<K8s<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     network: Network,
@@ -153,6 +155,7 @@ impl<'a> Line<'a> {
             process: ProcessJson::of(&record.process),
             thread: Thread { id: message.call.tid, name: message.call.thread_name() },
             container: record.container.as_ref().map(ContainerJson::of),
+            k8s: K8s::of(record.container.as_ref()),
             tls: record.tls.as_ref().map(Tls::of),
             network: Network {
                 connection: Connection { id },

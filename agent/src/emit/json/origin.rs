@@ -50,6 +50,27 @@ pub(super) struct Tls<'a> {
     pub(super) path: &'a str,
 }
 
+/// Where a container is in Kubernetes.
+#[derive(Serialize)]
+pub(super) struct K8s<'a> {
+    namespace: Named<'a>,
+    pod: PodJson<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<Named<'a>>,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct PodJson<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+}
+
 impl<'a> ProcessJson<'a> {
     pub(super) fn of(process: &'a Process) -> Self {
         Self {
@@ -68,6 +89,17 @@ impl<'a> ContainerJson<'a> {
             runtime: container.runtime.as_deref(),
             image: container.image.as_deref().map(|name| Image { name }),
         }
+    }
+}
+
+impl<'a> K8s<'a> {
+    pub(super) fn of(container: Option<&'a Container>) -> Option<Self> {
+        let pod = container?.pod.as_ref()?;
+        Some(Self {
+            namespace: Named { name: &pod.namespace },
+            pod: PodJson { name: &pod.name, uid: pod.uid.as_deref() },
+            container: pod.container.as_deref().map(|name| Named { name }),
+        })
     }
 }
 

@@ -101,6 +101,22 @@ fn an_exchange_with_all_that_can_be_known() {
 }
 
 #[test]
+fn a_pod_has_its_names() {
+    let mut record = sample::http();
+    sample::container(&mut record).pod = Some(sample::pod());
+    let all = json!({
+        "namespace": {"name": "shop"},
+        "pod": {"name": "web-0", "uid": "3f1c"},
+        "container": {"name": "web"},
+    });
+    check(&record, false, &[("/k8s", Some(all))]);
+    let pod = sample::container(&mut record).pod.as_mut().unwrap();
+    (pod.uid, pod.container) = (None, None);
+    let least = json!({"namespace": {"name": "shop"}, "pod": {"name": "web-0"}});
+    check(&record, false, &[("/k8s", Some(least))]);
+}
+
+#[test]
 fn bodies_only_when_told() {
     let body = Some(json!({"size": 5}));
     check(&sample::http(), false, &[("/http/request/body", body)]);

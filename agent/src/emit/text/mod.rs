@@ -16,6 +16,7 @@ use self::paint::{CYAN, Color, DIM, PLAIN, Painted, RED, YELLOW, duration_color,
 use super::{
     View,
     escape::Escaped,
+    place::place,
     units::{Size, Span},
     url::Url,
 };
@@ -182,14 +183,8 @@ impl Text {
     }
 }
 
-/// The container's name, or the short form of its id, as Docker shows it.
 fn container(record: &Record) -> String {
-    let Some(container) = &record.container else {
-        return "host".to_owned();
-    };
-    let short = |id| str::get(id, ..12).unwrap_or(id);
-    let name = container.name.as_deref().or(container.id.as_deref().map(short)).unwrap_or("?");
-    Escaped(name.as_bytes()).to_string()
+    Escaped(place(record.container.as_ref()).as_bytes()).to_string()
 }
 
 fn process(record: &Record) -> String {

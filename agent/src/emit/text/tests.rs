@@ -51,6 +51,17 @@ fn an_exchange_is_a_line() {
 }
 
 #[test]
+fn a_pod_is_named_in_full() {
+    let mut record = sample::http();
+    sample::container(&mut record).pod = Some(sample::pod());
+    check(
+        &record,
+        "20:24:52.708  shop/web-0/web    curl[41]              \
+         → POST    web/a?b=1                                 200   1.20 ms  5 B / 5.16 kB~\n",
+    );
+}
+
+#[test]
 fn other_records_are_lines_too() {
     check(
         &sample::data(b"GET /\r\n\x1b[2J\xff"),
