@@ -60,11 +60,18 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     {
         return None;
     }
+    // Both are read before one is chosen: the verifier allows no access to the context at an
+    // offset that is chosen at run time, which the compiler would otherwise make of it.
+    let (fourth, fifth) = core::hint::black_box((ctx.arg(3)?, ctx.arg(4)?));
     let call = Call {
         stack,
         object: ctx.arg(0)?,
         buffer: ctx.arg(1)?,
-        length: if function.length_by_pointer() { ctx.arg(3)? } else { 0 },
+        length: match function.length_argument() {
+            Some(3) => fourth,
+            Some(_) => fifth,
+            None => 0,
+        },
         // SAFETY: plain helper without arguments.
         entered: unsafe { bpf_ktime_get_ns() },
         cookie: bits,
@@ -105,7 +112,7 @@ fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     if result <= 0 {
         return None;
     }
-    if !function.length_by_pointer() {
+    if function.length_argument().is_none() {
         return Some(result as u64);
     }
     // SAFETY: the helper checks the address.

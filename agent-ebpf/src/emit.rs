@@ -79,7 +79,9 @@ pub(crate) fn call(
     let chunks = copied.div_ceil(MAX_CHUNK as u64) as u32;
     // SAFETY: `chunk` takes the walk that is given here, which outlives the call.
     unsafe { bpf_loop(chunks, chunk as *mut c_void, (&raw mut walk).cast(), 0) };
+    let library = walk.header.library;
     let connection = walk.connection;
+    connection.library = library;
     if moved > copied {
         count(loss::LIMIT);
         connection.loss[side] = u32::from(loss::LIMIT);
@@ -148,7 +150,10 @@ pub(crate) fn close(thread: u64, object: u64, connection: &Connection) {
     notice(RecordHeader {
         kind: kind::CLOSE,
         offset: connection.offset[0],
+        loss: connection.loss[0] as u8,
         call_len: connection.offset[1],
+        function: connection.loss[1] as u8,
+        library: connection.library,
         ..header(thread, object, connection.birth, 0)
     });
 }

@@ -23,7 +23,8 @@ pub const CLASS_CAPACITY: [usize; 5] = [64, 424, 1_960, 8_104, MAX_CHUNK];
 pub mod kind {
     /// A chunk of plaintext follows the header.
     pub const DATA: u8 = 1;
-    /// The TLS object ended; `offset` and `call_len` are the final transmit and receive offsets.
+    /// The TLS object ended; `offset` and `call_len` are the final transmit and receive offsets,
+    /// `loss` and `function` say why bytes just before them are missing, if any are.
     pub const CLOSE: u8 = 2;
     /// All TLS objects of a process ended: it exited, or executed another program.
     pub const EXIT: u8 = 3;
@@ -108,6 +109,9 @@ pub enum Function {
     ReadEx = 4,
     /// `void SSL_free(SSL *)`.
     Free = 5,
+    /// `int SSL_write_ex2(SSL *, const void *, size_t, uint64_t, size_t *)`: the length is in
+    /// `*arg5`.
+    WriteEx2 = 6,
 }
 
 impl Function {
@@ -119,6 +123,7 @@ impl Function {
             3 => Some(Self::WriteEx),
             4 => Some(Self::ReadEx),
             5 => Some(Self::Free),
+            6 => Some(Self::WriteEx2),
             _ => None,
         }
     }
@@ -126,14 +131,19 @@ impl Function {
     /// [`direction::TRANSMIT`] or [`direction::RECEIVE`].
     pub const fn direction(self) -> u8 {
         match self {
-            Self::Write | Self::WriteEx | Self::Free => direction::TRANSMIT,
+            Self::Write | Self::WriteEx | Self::WriteEx2 | Self::Free => direction::TRANSMIT,
             Self::Read | Self::ReadEx => direction::RECEIVE,
         }
     }
 
-    /// Whether the length comes back through the fourth argument, a `size_t *`.
-    pub const fn length_by_pointer(self) -> bool {
-        matches!(self, Self::WriteEx | Self::ReadEx)
+    /// The argument, counted from 0, through which the length comes back: a `size_t *`. `None`
+    /// when the result is the length.
+    pub const fn length_argument(self) -> Option<u8> {
+        match self {
+            Self::WriteEx | Self::ReadEx => Some(3),
+            Self::WriteEx2 => Some(4),
+            Self::Write | Self::Read | Self::Free => None,
+        }
     }
 }
 

@@ -4,6 +4,16 @@
 //! layout. It parses no protocol and follows no structure that is private to a library.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::cast_possible_truncation,
+        clippy::indexing_slicing,
+        clippy::needless_borrows_for_generic_args,
+        reason = "registers are taken apart, the verifier proves indices, and a key or value is \
+                  not copied again on a stack of 512 bytes"
+    )
+)]
 
 #[cfg(target_arch = "bpf")]
 mod call;

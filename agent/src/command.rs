@@ -2,12 +2,13 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     path::Path,
     process::ExitCode,
 };
 
 use anyhow::{Context as _, Result};
+use jiff::tz::TimeZone;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
@@ -85,8 +86,13 @@ async fn trace(args: TraceArgs) -> Result<()> {
         ),
         None => Box::new(io::stdout()),
     };
-    let colour = args.write.is_none() && emit::colour(&io::stdout());
-    let writer = emit::Writer::new(output, args.output.into(), colour, args.body);
+    let view = emit::View {
+        bodies: args.body,
+        color: args.write.is_none() && emit::colour(&io::stdout()),
+        heading: args.write.is_none() && !args.raw && io::stdout().is_terminal(),
+        zone: TimeZone::system(),
+    };
+    let writer = emit::Writer::new(output, args.output.into(), view);
     let options = Trace {
         proc: PROC.into(),
         filters: args.filters(),

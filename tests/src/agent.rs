@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{child::Child, cli::Ended, tool};
+use crate::{child::Child, cli::Ended, schema, tool};
 
 /// From the start to the line with `ready`, on a busy machine.
 const READY: Duration = Duration::from_secs(30);
@@ -157,9 +157,7 @@ impl Agent {
 
     fn take(&mut self) -> Result<()> {
         for line in self.child.stdout.from(self.events.len()) {
-            let event = serde_json::from_str(&line)
-                .with_context(|| format!("a line of stdout is no JSON: {line:?}"))?;
-            self.events.push(event);
+            self.events.push(schema::record(&line)?);
         }
         Ok(())
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::schema;
+
 /// What a finished run left.
 #[derive(Debug)]
 pub struct Ended {
@@ -22,8 +24,13 @@ pub struct Ended {
 const ACCIDENTS: [&str; 4] = ["panicked", "stack backtrace", "RUST_BACKTRACE", "Caused by"];
 
 impl Ended {
-    /// The lines of stdout as JSON.
+    /// The lines of stdout as records of the schema.
     pub fn events(&self) -> Result<Vec<Value>> {
+        self.stdout.iter().map(|line| schema::record(line)).collect()
+    }
+
+    /// The lines of stdout as JSON of any form.
+    pub fn rows(&self) -> Result<Vec<Value>> {
         let parse = |line: &String| {
             serde_json::from_str(line).with_context(|| format!("stdout has no JSON: {line:?}"))
         };

@@ -16,6 +16,7 @@ pub mod feed;
 pub mod node;
 pub mod podman;
 pub mod process;
+pub mod schema;
 pub mod streams;
 pub mod talk;
 pub mod tool;

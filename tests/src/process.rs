@@ -43,6 +43,13 @@ fn cpu_ns(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
+/// Whether it has ended, reaped or not.
+pub fn ended(pid: u32) -> bool {
+    // The state follows the command name, which is in parentheses.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
 /// Number of open descriptors.
 pub fn descriptors(pid: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())

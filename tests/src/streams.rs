@@ -1,6 +1,6 @@
 //! `data` and `gap` events put together again: per connection and direction, the plaintext.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -12,12 +12,22 @@ use crate::event::{number, text};
 pub type StreamKey = (String, String);
 
 /// A part of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Piece {
     /// Bytes.
     Data(Vec<u8>),
     /// So many missing bytes, and why.
     Gap(u64, String),
+}
+
+impl fmt::Debug for Piece {
+    /// Lengths only: the bytes would fill pages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Gap(length, reason) => write!(f, "gap of {length}, {reason}"),
+        }
+    }
 }
 
 impl Piece {

@@ -77,8 +77,11 @@ fn main() -> Result<ExitCode> {
     let node = Arc::new(Mutex::new(Node::new()?));
     let trials = ALL.iter().copied().flatten().map(|(name, test)| trial(name, *test, &node));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    if let Some(node) = Arc::into_inner(node) {
-        node.into_inner().unwrap_or_else(PoisonError::into_inner).clear()?;
+    let cleared = Arc::into_inner(node)
+        .map_or(Ok(()), |node| node.into_inner().unwrap_or_else(PoisonError::into_inner).clear());
+    if let Err(error) = cleared {
+        eprintln!("the suite left something behind: {}", chain(&error));
+        return Ok(ExitCode::FAILURE);
     }
     Ok(conclusion.exit_code())
 }

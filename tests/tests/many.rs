@@ -1,6 +1,7 @@
 //! Issue 3: ten containers of one image; every exchange once, under the right name.
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use tlstap_tests::{
     agent::Agent,
     docker::{Container, Docker},
@@ -30,11 +31,18 @@ fn ten_containers_of_one_image(node: &Node) -> Result<()> {
         let count = exchanges(&events, client.name()).len();
         ensure!(count == REQUESTS, "{count} exchanges of {}, not {REQUESTS}", client.name());
     }
-    let all = events.iter().filter(|event| text(event, "/kind") == Some("client")).count();
+    let all = asked(&events, &web::url(&server, "/hello"));
     ensure!(all == CONTAINERS * REQUESTS, "{all} client exchanges under all names");
     let served = exchanges(&events, server.name()).len();
     ensure!(served == CONTAINERS * REQUESTS, "{served} exchanges of the server");
     Ok(())
+}
+
+/// How often any client asked for the URL.
+fn asked(events: &[Value], url: &str) -> usize {
+    let client = |event: &&Value| text(event, "/kind") == Some("client");
+    let asked = |event: &&Value| text(event, "/url/full") == Some(url);
+    events.iter().filter(client).filter(asked).count()
 }
 
 /// A client that stays alive after its requests.
@@ -54,7 +62,7 @@ fn wait_for_all(agent: &mut Agent, clients: &[Container], server: &Container) ->
 }
 
 fn one_attachment(node: &Node, clients: &[Container]) -> Result<()> {
-    let rows = node.tlstap(&["list", "-o", "json"])?.output()?.events()?;
+    let rows = node.tlstap(&["list", "-o", "json"])?.output()?.rows()?;
     let mut keys = Vec::new();
     for client in clients {
         let mine = rows.iter().find(|row| text(row, "/container/name") == Some(client.name()));

@@ -140,7 +140,7 @@ fn the_container(event: &Value, container: &Container, docker: &Docker) -> Resul
 fn one_real_file_for_both(node: &Node) -> Result<()> {
     let docker = node.docker()?;
     let containers = [web::server(docker)?, web::server(docker)?];
-    let rows = node.tlstap(&["list", "-o", "json"])?.output()?.events()?;
+    let rows = node.tlstap(&["list", "-o", "json"])?.output()?.rows()?;
     let mut keys = Vec::new();
     for container in &containers {
         let row = only(&rows, container)?;
@@ -166,7 +166,9 @@ fn names_go_but_traffic_stays_without_a_runtime(node: &Node) -> Result<()> {
     let server = web::server(docker)?;
     let id = server.id()?;
     let launch = node.tlstap(&["trace", "-o", "json"])?;
-    let mut agent = launch.through(&["env", "DOCKER_HOST=unix:///nowhere.sock"]).ready()?;
+    let script = r#"mount --bind /dev/null /run/docker.sock && exec "$@""#;
+    let unreachable = ["unshare", "--mount", "env", "--unset", "DOCKER_HOST", "sh", "-c", script];
+    let mut agent = launch.through(&[&unreachable[..], &["sh"]].concat()).ready()?;
     web::curl(docker, &server, "/hello", &[])?;
     let event = agent.wait_for("an exchange with the container's id", |events| {
         let of_server = |event: &&Value| text(event, "/container/id") == Some(&id);

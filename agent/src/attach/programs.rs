@@ -193,7 +193,8 @@ where
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(link) = cause {
         let errno = link.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-        if matches!(errno, Some(libc::EPERM | libc::EACCES)) {
+        // EACCES is the verifier's.
+        if errno == Some(libc::EPERM) {
             return LoadError::Permission { missing: privilege::explain_refusal() };
         }
         cause = link.source();

@@ -8,8 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Attachment;
-use crate::resolve::FileKey;
+use crate::resolve::{FileKey, RealFile, Stamp};
 
 /// How long an attachment without users stays. Attaching again costs more than keeping it, and
 /// images are often started again.
@@ -28,42 +27,65 @@ pub enum User {
 
 /// One probed file.
 #[derive(Debug)]
-struct Usage {
+struct Usage<A> {
     library: u32,
-    attachment: Attachment,
+    stamp: Stamp,
+    attachment: A,
     users: HashSet<User>,
     unused_since: Option<Instant>,
 }
 
-/// All probed files.
+/// All probed files; `A` is what dropping detaches.
 #[derive(Debug)]
-pub struct Registry {
-    files: HashMap<FileKey, Usage>,
+pub struct Registry<A> {
+    files: HashMap<FileKey, Usage<A>>,
     /// Takes attachments to be dropped off this thread: detaching takes long.
-    detach: mpsc::Sender<Attachment>,
+    detach: mpsc::Sender<A>,
 }
 
-impl Default for Registry {
+impl<A: Send + 'static> Default for Registry<A> {
     fn default() -> Self {
-        let (detach, dropped) = mpsc::channel::<Attachment>();
+        let (detach, dropped) = mpsc::channel::<A>();
         thread::spawn(move || dropped.into_iter().for_each(drop));
         Self { files: HashMap::new(), detach }
     }
 }
 
-impl Registry {
-    /// The number of the library of a file that is probed already, for one more user.
-    pub fn reuse(&mut self, key: &FileKey, user: User) -> Option<u32> {
-        let usage = self.files.get_mut(key)?;
+impl<A> Registry<A> {
+    /// The number of the library of a file that is probed already, for one more user. A file that
+    /// was written to since is detached: its functions may lie elsewhere now.
+    pub fn reuse(&mut self, file: &RealFile, user: User) -> Option<u32> {
+        if self.files.get(&file.key)?.stamp != file.stamp {
+            let changed = self.files.remove(&file.key)?;
+            self.release(changed);
+            return None;
+        }
+        let usage = self.files.get_mut(&file.key)?;
         usage.users.insert(user);
         usage.unused_since = None;
         Some(usage.library)
     }
 
+    /// The number of the library of a file that is probed.
+    pub fn library(&self, key: &FileKey) -> Option<u32> {
+        self.files.get(key).map(|usage| usage.library)
+    }
+
+    /// The numbers of the libraries that a process uses.
+    pub fn used_by(&self, pid: u32) -> Vec<u32> {
+        self.files
+            .values()
+            .filter(|usage| usage.users.contains(&User::Process(pid)))
+            .map(|usage| usage.library)
+            .collect()
+    }
+
     /// Adds a file with its first user.
-    pub fn insert(&mut self, key: FileKey, library: u32, attachment: Attachment, user: User) {
+    pub fn insert(&mut self, file: &RealFile, library: u32, attachment: A, user: User) {
         let users = HashSet::from([user]);
-        self.files.insert(key, Usage { library, attachment, users, unused_since: None });
+        let stamp = file.stamp;
+        let usage = Usage { library, stamp, attachment, users, unused_since: None };
+        self.files.insert(file.key, usage);
     }
 
     /// A process was forked: it uses what its parent uses.
@@ -97,24 +119,16 @@ impl Registry {
         }
     }
 
-    /// Detaches, in the background, what has had no user for some time. Gives their libraries.
-    pub fn expire(&mut self, now: Instant) -> Vec<u32> {
-        let expired: Vec<FileKey> = self
-            .files
-            .iter()
-            .filter(|(_, usage)| {
-                usage.unused_since.is_some_and(|since| now.duration_since(since) >= LINGER)
-            })
-            .map(|(key, _)| *key)
-            .collect();
-        let mut libraries = Vec::new();
-        for key in expired {
-            if let Some(usage) = self.files.remove(&key) {
-                libraries.push(usage.library);
-                let _ = self.detach.send(usage.attachment);
-            }
+    /// Detaches, in the background, what has had no user for some time.
+    pub fn expire(&mut self, now: Instant) {
+        let unused = |usage: &Usage<A>| {
+            usage.unused_since.is_some_and(|since| now.duration_since(since) >= LINGER)
+        };
+        let expired: Vec<_> = self.files.extract_if(|_, usage| unused(usage)).collect();
+        for (key, usage) in expired {
+            tracing::debug!(%key, "no longer probed");
+            self.release(usage);
         }
-        libraries
     }
 
     /// How many files are probed, and how many processes use them.
@@ -126,5 +140,82 @@ impl Registry {
             .filter(|user| matches!(user, User::Process(_)))
             .collect();
         (self.files.len(), processes.len())
+    }
+
+    fn release(&self, usage: Usage<A>) {
+        // Without the thread it is dropped here: slower, not wrong.
+        let _ = self.detach.send(usage.attachment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+
+    use super::*;
+
+    /// The file as it is now.
+    fn open(path: &Path) -> RealFile {
+        let file = fs::File::open(path).unwrap();
+        let meta = file.metadata().unwrap();
+        let key = FileKey::Inode { device: meta.dev(), inode: meta.ino() };
+        RealFile { stamp: Stamp::of(&meta), file, key }
+    }
+
+    /// Waits until nothing but the test holds the attachment.
+    fn assert_detached(attachment: &Arc<()>) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Arc::strong_count(attachment) > 1 {
+            assert!(Instant::now() < deadline, "still attached");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn leaves_after_the_last_user() {
+        let file = open(tempfile::NamedTempFile::new().unwrap().path());
+        let attachment = Arc::new(());
+        let mut registry = Registry::default();
+        registry.insert(&file, 7, Arc::clone(&attachment), User::Process(1));
+        assert_eq!(registry.reuse(&file, User::Mount(1)), Some(7));
+        registry.fork(1, 2);
+        assert_eq!(registry.count(), (1, 2));
+
+        let start = Instant::now();
+        registry.leave(User::Process(1), start);
+        registry.leave(User::Mount(1), start);
+        registry.expire(start + 2 * LINGER);
+        assert_eq!(registry.count(), (1, 1), "the child still uses it");
+
+        registry.retain_processes(&HashSet::new(), start);
+        registry.expire(start + LINGER / 2);
+        assert_eq!(registry.count(), (1, 0));
+        registry.expire(start + LINGER);
+        assert_eq!(registry.count(), (0, 0));
+        assert_detached(&attachment);
+    }
+
+    #[test]
+    fn a_user_that_comes_back_keeps_it() {
+        let file = open(tempfile::NamedTempFile::new().unwrap().path());
+        let mut registry = Registry::default();
+        registry.insert(&file, 7, (), User::Process(1));
+        let start = Instant::now();
+        registry.leave(User::Process(1), start);
+        assert_eq!(registry.reuse(&file, User::Process(2)), Some(7));
+        registry.expire(start + 2 * LINGER);
+        assert_eq!(registry.count(), (1, 1));
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_is_another() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let file = open(path.path());
+        let attachment = Arc::new(());
+        let mut registry = Registry::default();
+        registry.insert(&file, 7, Arc::clone(&attachment), User::Process(1));
+        fs::write(path.path(), "another").unwrap();
+        assert_eq!(registry.reuse(&open(path.path()), User::Process(2)), None);
+        assert_detached(&attachment);
     }
 }

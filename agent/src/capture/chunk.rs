@@ -161,6 +161,8 @@ pub enum ChunkContent {
     Close {
         /// Bytes that each direction's stream had, delivered or not.
         offsets: [u64; 2],
+        /// Why bytes just before them are missing, if they are.
+        losses: [GapReason; 2],
     },
     /// The process ended, and all its TLS objects with it.
     Exit,
@@ -203,6 +205,10 @@ impl Chunk {
             }
             kind::CLOSE => ChunkContent::Close {
                 offsets: [offset, field.u64(offset_of!(RecordHeader, call_len))?],
+                losses: [
+                    GapReason::from_code(header[offset_of!(RecordHeader, loss)]),
+                    GapReason::from_code(header[offset_of!(RecordHeader, function)]),
+                ],
             },
             kind::EXIT => ChunkContent::Exit,
             _ => return None,

@@ -39,10 +39,32 @@ pub enum Role {
 pub struct Message {
     /// The connection it was on.
     pub connection: ConnectionKey,
-    /// The call that began it: its `entered` is the message's time.
+    /// The call that moved its first byte; see [`Message::began`].
     pub call: Call,
     /// What it is.
     pub content: Content,
+}
+
+impl Message {
+    /// When its first byte was moved, `CLOCK_MONOTONIC` nanoseconds.
+    pub const fn began(&self) -> u64 {
+        match &self.content {
+            Content::Data { direction, .. } => moved(&self.call, *direction),
+            Content::Http(exchange) => moved(&self.call, exchange.begins()),
+            // Lost bytes came before those of the call; nobody knows which way an opaque
+            // connection began.
+            Content::Gap { .. } | Content::Opaque { .. } => self.call.entered,
+        }
+    }
+}
+
+/// When a call moved bytes: one that sends does so at once, one that receives may have waited for
+/// them for as long as the peer had nothing to say.
+const fn moved(call: &Call, direction: Direction) -> u64 {
+    match direction {
+        Direction::Transmit => call.entered,
+        Direction::Receive => call.returned,
+    }
 }
 
 /// What a message is.
@@ -89,6 +111,14 @@ pub struct Exchange {
     pub request: Option<Request>,
     /// Absent when the connection ended before it, or it was lost.
     pub response: Option<Response>,
+}
+
+impl Exchange {
+    /// The direction of its first byte.
+    const fn begins(&self) -> Direction {
+        let requests = self.role.requests();
+        if self.request.is_some() { requests } else { requests.opposite() }
+    }
 }
 
 /// An HTTP/1 request.

@@ -10,6 +10,8 @@ mod url;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
+use jiff::tz::TimeZone;
+
 pub use self::inventory::table;
 use self::text::Text;
 use crate::{enrich::Record, inventory::Finding};
@@ -23,6 +25,19 @@ pub enum Format {
     Json,
     /// Not at all, to measure what is before.
     None,
+}
+
+/// What records show, beside the format.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What messages carry: in text headers and bodies, in JSON bodies.
+    pub bodies: bool,
+    /// Colors, in text.
+    pub color: bool,
+    /// A line with the names of the columns before the first record, in text.
+    pub heading: bool,
+    /// Where the clock of text is.
+    pub zone: TimeZone,
 }
 
 /// Writes records; buffered.
@@ -40,11 +55,11 @@ enum Shape {
 }
 
 impl<W: Write> Writer<W> {
-    /// A writer in a format. `color` is for text; `bodies` shows what messages carry.
-    pub fn new(out: W, format: Format, color: bool, bodies: bool) -> Self {
+    /// A writer in a format.
+    pub fn new(out: W, format: Format, view: View) -> Self {
         let shape = match format {
-            Format::Text => Shape::Text(Text::new(color, bodies)),
-            Format::Json => Shape::Json { bodies },
+            Format::Text => Shape::Text(Text::new(view)),
+            Format::Json => Shape::Json { bodies: view.bodies },
             Format::None => Shape::None,
         };
         Self { out: BufWriter::with_capacity(64 << 10, out), shape }
@@ -52,7 +67,7 @@ impl<W: Write> Writer<W> {
 
     /// Writes one record.
     pub fn write(&mut self, record: &Record) -> io::Result<()> {
-        match &self.shape {
+        match &mut self.shape {
             Shape::Text(text) => text.write(record, &mut self.out),
             Shape::Json { bodies } => json::write(record, *bodies, &mut self.out),
             Shape::None => Ok(()),

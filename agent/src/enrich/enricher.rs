@@ -128,7 +128,7 @@ impl Enricher {
         }
         let (_, message, known) = self.waiting.pop_front()?;
         Some(Record {
-            timestamp_ns: self.clock.timestamp_ns(message.call.entered),
+            timestamp_ns: self.clock.timestamp_ns(message.began()),
             process: known.process,
             container,
             tls: self.names.libraries.look_up(message.call.library, message.connection.pid),

@@ -175,35 +175,26 @@ fn same_root(one: &Path, other: &Path) -> bool {
 
 /// For a process with a root of its own: the container id in its mounts, else the root's name.
 fn from_mounts(dir: &Path) -> Home {
-    let mounts = fs::read(dir.join("mountinfo")).unwrap_or_default();
-    let mut name = None;
-    for line in String::from_utf8_lossy(&mounts).lines() {
-        let mut fields = line.split(' ').skip(3);
-        let (Some(root), Some(point)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        if let Some(container) = cgroup::from_mount_root(Path::new(root)) {
-            return Home::Container(container);
-        }
-        if point == "/" {
-            name = root_name(Path::new(root));
-        }
+    let mounts = discover::mounts(dir);
+    let id = mounts.iter().find_map(|mount| cgroup::from_mount_root(Path::new(&mount.root)));
+    if let Some(container) = id {
+        return Home::Container(container);
     }
-    let hostname = || {
-        let text = fs::read_to_string(dir.join("root/etc/hostname")).ok()?;
-        Some(text.trim().to_owned()).filter(|name| !name.is_empty() && name.len() < 65)
-    };
-    let name = name.or_else(hostname).or_else(|| namespace_name(dir));
+    let root = mounts.iter().rfind(|mount| mount.mount_point == Path::new("/"));
+    let name = root
+        .and_then(|mount| {
+            let source = mount.mount_source.as_deref().filter(|_| mount.fs_type == "tmpfs");
+            named(&mount.root).or_else(|| named(source?))
+        })
+        .or_else(|| namespace_name(dir));
     name.map_or(Home::Host, |name| Home::Root { name })
 }
 
-/// The last element of a root's path that says something: `web` of `/srv/web/rootfs`.
-fn root_name(root: &Path) -> Option<String> {
-    const HOLLOW: [&str; 6] = ["rootfs", "root", "merged", "diff", "fs", "/"];
-    root.components()
-        .rev()
-        .map(|component| component.as_os_str().to_string_lossy().into_owned())
-        .find(|name| !HOLLOW.contains(&name.as_str()))
+/// The last element of a root's path, or of its source, that says something: `web` of
+/// `/srv/web/rootfs`.
+fn named(path: &str) -> Option<String> {
+    const HOLLOW: [&str; 8] = ["rootfs", "root", "merged", "diff", "fs", "tmpfs", "none", ""];
+    path.rsplit('/').find(|name| !HOLLOW.contains(name)).map(str::to_owned)
 }
 
 /// `mnt-4026532288`, after the mount namespace.
@@ -211,4 +202,18 @@ fn namespace_name(dir: &Path) -> Option<String> {
     let link = fs::read_link(dir.join("ns/mnt")).ok()?;
     let link = link.to_str()?;
     Some(format!("mnt-{}", link.strip_prefix("mnt:[")?.strip_suffix(']')?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn names_of_roots() {
+        assert_eq!(named("/srv/web/rootfs").as_deref(), Some("web"));
+        assert_eq!(named("/var/lib/machines/db").as_deref(), Some("db"));
+        assert_eq!(named("demo").as_deref(), Some("demo"));
+        assert_eq!(named("/"), None);
+        assert_eq!(named("tmpfs"), None);
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -45,7 +44,7 @@ pub(super) fn start(
         .ok();
     let (events, received) = mpsc::channel(1024);
     let (ready, first_scan) = oneshot::channel();
-    let hooks = Hooks::new(proc.clone(), programs, Arc::clone(&names.libraries));
+    let hooks = Hooks::new(proc.clone(), programs, names.clone());
     std::thread::spawn(move || hook(hooks, received, ready));
     let mut tasks = JoinSet::new();
     tasks.spawn(Feed { proc, names, selection, hooks: events }.run(watcher));

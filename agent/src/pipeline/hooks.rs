@@ -7,14 +7,14 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Instant,
 };
 
+use super::versions::Versions;
 use crate::{
-    attach::{Programs, Registry, User},
+    attach::{Attachment, Programs, Registry, User},
     discover::{self, BuildId, Event, Mapping, MapsError},
-    enrich::{Libraries, Library},
+    enrich::{Library, Names},
     resolve::{self, FileKey, OpenError, RealFile, Resolution},
 };
 
@@ -25,16 +25,28 @@ const MAX_REMEMBERED: usize = 65_536;
 pub(super) struct Hooks {
     proc: PathBuf,
     programs: Programs,
-    registry: Registry,
-    libraries: Arc<Libraries>,
+    registry: Registry<Attachment>,
+    names: Names,
     /// Builds that have no TLS code: seen again, they cost no file access.
     unrelated: HashSet<BuildId>,
     /// Files that were looked at and are not probed.
     unprobed: HashMap<FileKey, Unprobed>,
+    /// Processes of which was said that they cannot be looked at.
+    unreadable: HashSet<u32>,
     /// Mount namespaces whose libraries were looked for, by inode.
     namespaces: HashSet<u64>,
-    /// Libraries whose version is not known yet, and how often it was looked for.
-    unversioned: HashMap<u32, u8>,
+    versions: Versions,
+}
+
+/// What a look at a file gave, from the least to the most that follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sight {
+    /// It has nothing to do with TLS.
+    Unrelated,
+    /// Nothing new.
+    Known,
+    /// It is probed from now on.
+    Probed,
 }
 
 /// A file that is not probed, until it changes.
@@ -45,16 +57,17 @@ struct Unprobed {
 }
 
 impl Hooks {
-    pub(super) fn new(proc: PathBuf, programs: Programs, libraries: Arc<Libraries>) -> Self {
+    pub(super) fn new(proc: PathBuf, programs: Programs, names: Names) -> Self {
         Self {
             proc,
             programs,
             registry: Registry::default(),
-            libraries,
+            names,
             unrelated: HashSet::new(),
             unprobed: HashMap::new(),
+            unreadable: HashSet::new(),
             namespaces: HashSet::new(),
-            unversioned: HashMap::new(),
+            versions: Versions::default(),
         }
     }
 
@@ -70,7 +83,7 @@ impl Hooks {
             self.namespaces.insert(namespace.ino());
         }
         // The root of everything stays mounted.
-        self.explore(&host, &host.join("root"), User::Mount(0));
+        self.explore(&host, Path::new("/"), User::Mount(0));
         self.scan();
     }
 
@@ -102,13 +115,17 @@ impl Hooks {
                     if mapping.inode.is_some_and(|inode| unrelated.contains(&inode)) {
                         continue;
                     }
-                    if !self.sight(pid, &mapping) {
+                    if self.sight(pid, &mapping) == Sight::Unrelated {
                         unrelated.extend(mapping.inode);
                     }
                 }
             }
             Err(MapsError::Gone(_)) => {}
-            Err(error) => tracing::warn!(error = %report(&error), "process not looked at"),
+            Err(error) => {
+                if self.unreadable.insert(pid) {
+                    tracing::warn!(error = %report(&error), "process not looked at");
+                }
+            }
         }
     }
 
@@ -116,21 +133,29 @@ impl Hooks {
     pub(super) fn event(&mut self, event: &Event) {
         match event {
             Event::Mapped { pid, mapping, build_id } => {
+                if self.versions.tells(mapping) {
+                    let users = self.registry.used_by(*pid);
+                    self.versions.learn(&self.proc, &self.names.libraries, &users, *pid, mapping);
+                }
                 if build_id.is_some_and(|build| self.unrelated.contains(&build)) {
                     return;
                 }
-                let related = self.sight(*pid, mapping);
-                if let (false, Some(build)) = (related, build_id) {
-                    if self.unrelated.len() == MAX_REMEMBERED {
-                        self.unrelated.clear();
+                match (self.sight(*pid, mapping), build_id) {
+                    (Sight::Unrelated, Some(build)) => {
+                        if self.unrelated.len() == MAX_REMEMBERED {
+                            self.unrelated.clear();
+                        }
+                        self.unrelated.insert(*build);
                     }
-                    self.unrelated.insert(*build);
+                    (Sight::Probed, _) => self.admit_late(*pid, mapping),
+                    _ => {}
                 }
             }
             Event::Forked { pid, parent } => self.registry.fork(*parent, *pid),
             Event::Exited { pid } => {
                 self.registry.leave(User::Process(*pid), Instant::now());
-                self.libraries.forget(*pid);
+                self.names.libraries.forget(*pid);
+                self.unreadable.remove(pid);
             }
             Event::Executed { pid, .. } => {
                 self.registry.leave(User::Process(*pid), Instant::now());
@@ -138,8 +163,7 @@ impl Hooks {
             }
             Event::Mounted { id, point } => {
                 let host = discover::host(&self.proc);
-                let root = host.join("root").join(point.strip_prefix("/").unwrap_or(point));
-                self.explore(&host, &root, User::Mount(*id));
+                self.explore(&host, point, User::Mount(*id));
             }
             Event::Unmounted { id } => self.registry.leave(User::Mount(*id), Instant::now()),
             Event::Renamed { .. } => {}
@@ -161,60 +185,80 @@ impl Hooks {
             self.namespaces.clear();
         }
         if self.namespaces.insert(namespace.ino()) {
-            self.explore(&process, &process.join("root"), User::Process(pid));
+            self.explore(&process, Path::new("/"), User::Process(pid));
         }
     }
 
-    /// Probes the libraries that lie in a root, before any process maps them.
-    fn explore(&mut self, process: &Path, root: &Path, user: User) {
-        for path in resolve::libraries(root) {
-            let path = Path::new("/").join(path);
-            let Ok(files) = resolve::open_in_root(&self.proc, process, root, &path) else {
+    /// Probes the libraries that lie in a root, before any process maps them. `point` is where the
+    /// root is in the mount namespace of the process.
+    fn explore(&mut self, process: &Path, point: &Path, user: User) {
+        let root = process.join("root").join(point.strip_prefix("/").unwrap_or(point));
+        for path in resolve::libraries(&root) {
+            let Ok((led, files)) = resolve::open_in_root(&self.proc, process, &root, &path) else {
                 continue;
             };
+            let inside = Path::new("/").join(led.strip_prefix(point).unwrap_or(&led));
             for file in files {
-                self.hook(user, &path, &file);
+                if self.hook(user, &inside, &file) == Sight::Probed
+                    && let Some(library) = self.registry.library(&file.key)
+                {
+                    let names = &self.names.libraries;
+                    self.versions.find_beside(&self.proc, process, &root, &path, names, library);
+                }
             }
         }
     }
 
-    /// Looks at a mapping, and probes its file if that has not been done. `false`: the file was
-    /// read, and has nothing to do with TLS.
-    fn sight(&mut self, pid: u32, mapping: &Mapping) -> bool {
+    /// Tells that a process may have used a library before it was probed: nothing gave a hint of
+    /// the file before the process mapped it.
+    fn admit_late(&self, pid: u32, mapping: &Mapping) {
+        let (process, container, _) = self.names.process_and_container(pid);
+        let name = container.and_then(|container| container.name.or(container.id));
+        tracing::warn!(
+            pid,
+            command = process.command,
+            container = name,
+            path = ?mapping.path.as_container_path(),
+            "probed only after it was mapped; the first calls of this process may be missing"
+        );
+    }
+
+    /// Looks at a mapping, and probes its file if that has not been done.
+    fn sight(&mut self, pid: u32, mapping: &Mapping) -> Sight {
         match resolve::open(&self.proc, pid, mapping) {
             Ok(files) => files
                 .into_iter()
                 .map(|file| self.hook(User::Process(pid), mapping.path.as_container_path(), &file))
-                // Not `any`: each of them is to be looked at.
-                .fold(false, |related, one| related | one),
-            Err(OpenError::Gone | OpenError::NotRegular) => true,
+                .max()
+                .unwrap_or(Sight::Known),
+            Err(OpenError::Gone | OpenError::NotRegular) => Sight::Known,
             Err(error) => {
-                tracing::warn!(pid, path = ?mapping.path.as_container_path(), error = %report(&error), "file not looked at");
-                true
+                // One line a process: it maps many files.
+                if self.unreadable.insert(pid) {
+                    let path = mapping.path.as_container_path();
+                    tracing::warn!(pid, ?path, error = %report(&error), "file not looked at");
+                }
+                Sight::Known
             }
         }
     }
 
-    /// Probes a file, unless it is probed already. `path` is to show only. `false`: it has nothing
-    /// to do with TLS.
-    fn hook(&mut self, user: User, path: &Path, real: &RealFile) -> bool {
-        if let Some(library) = self.registry.reuse(&real.key, user) {
+    /// Probes a file, unless it is probed already. `path` is to show only.
+    fn hook(&mut self, user: User, path: &Path, real: &RealFile) -> Sight {
+        if let Some(library) = self.registry.reuse(real, user) {
             if let User::Process(pid) = user {
-                self.libraries.note_path(library, pid, &path.to_string_lossy());
-                self.find_version(library, pid, real);
+                self.names.libraries.note_path(library, pid, &path.to_string_lossy());
+                self.versions.find(&self.proc, &self.names.libraries, library, pid, real);
             }
-            return true;
+            return Sight::Known;
         }
         if let Some(known) = self.unprobed.get(&real.key)
             && known.stamp == real.stamp
         {
-            return known.related;
+            return if known.related { Sight::Known } else { Sight::Unrelated };
         }
         match resolve::resolve(&real.file) {
-            Resolution::Library { name, probes } => {
-                self.attach(user, path, real, name, &probes);
-                true
-            }
+            Resolution::Library { name, probes } => self.attach(user, path, real, name, &probes),
             Resolution::Skipped { name, reason } => {
                 tracing::info!(?user, ?path, library = name, %reason, "not probed");
                 self.remember(real, true)
@@ -223,12 +267,12 @@ impl Hooks {
         }
     }
 
-    fn remember(&mut self, real: &RealFile, related: bool) -> bool {
+    fn remember(&mut self, real: &RealFile, related: bool) -> Sight {
         if self.unprobed.len() == MAX_REMEMBERED {
             self.unprobed.clear();
         }
         self.unprobed.insert(real.key, Unprobed { stamp: real.stamp, related });
-        related
+        if related { Sight::Known } else { Sight::Unrelated }
     }
 
     fn attach(
@@ -238,57 +282,25 @@ impl Hooks {
         real: &RealFile,
         name: &'static str,
         probes: &[resolve::Probe],
-    ) {
+    ) -> Sight {
         let shown = path.to_string_lossy().into_owned();
-        let library = self.libraries.add(Library { name, version: None, path: shown });
+        let library = self.names.libraries.add(Library { name, version: None, path: shown });
         match self.programs.attach(&real.file, library, probes) {
             Ok(attachment) => {
                 tracing::debug!(?user, ?path, key = %real.key, probes = probes.len(), "probed");
-                self.registry.insert(real.key, library, attachment, user);
-                self.unversioned.insert(library, 0);
+                self.registry.insert(real, library, attachment, user);
+                self.versions.want(library);
                 if let User::Process(pid) = user {
-                    self.find_version(library, pid, real);
+                    self.versions.find(&self.proc, &self.names.libraries, library, pid, real);
                 }
+                Sight::Probed
             }
             Err(error) => {
                 tracing::warn!(?user, ?path, error = %report(&error), "failed to attach");
-                self.remember(real, true);
+                self.remember(real, true)
             }
         }
     }
-
-    /// Finds the version of a library, in its own file or in the libcrypto of a process that
-    /// uses it. The process may not have mapped that yet, so it is tried a few times.
-    fn find_version(&mut self, library: u32, pid: u32, real: &RealFile) {
-        const TRIES: u8 = 3;
-        let Some(tries) = self.unversioned.get_mut(&library) else {
-            return;
-        };
-        *tries += 1;
-        let spent = *tries == TRIES;
-        let found = resolve::version(&real.file).or_else(|| libcrypto_version(&self.proc, pid));
-        if let Some((name, version)) = &found {
-            self.libraries.set_version(library, name, version.clone());
-        }
-        if found.is_some() || spent {
-            self.unversioned.remove(&library);
-        }
-    }
-}
-
-/// The version in the libcrypto that a process maps, if it does.
-pub(super) fn libcrypto_version(proc: &Path, pid: u32) -> Option<(&'static str, String)> {
-    let mappings = discover::mappings(proc, pid).ok()?;
-    mappings
-        .iter()
-        .filter(|mapping| {
-            let name = mapping.path.as_container_path().file_name().unwrap_or_default();
-            name.to_string_lossy().starts_with("libcrypto")
-        })
-        .find_map(|mapping| {
-            let files = resolve::open(proc, pid, mapping).ok()?;
-            resolve::version(&files.first()?.file)
-        })
 }
 
 /// An error with its causes, in one line.

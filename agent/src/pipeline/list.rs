@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::hooks::{libcrypto_version, report};
+use super::{hooks::report, versions};
 use crate::{
     discover::{self, Mapping, MapsError},
     enrich::{Library, Names},
@@ -98,7 +98,7 @@ impl Survey<'_> {
             }
             Resolution::Library { name, probes } => {
                 let version =
-                    resolve::version(&real.file).or_else(|| libcrypto_version(self.proc, pid));
+                    resolve::version(&real.file).or_else(|| versions::of_process(self.proc, pid));
                 let mut library = library(Some(name), mapping);
                 if let (Some(library), Some((name, version))) = (&mut library, version) {
                     library.name = name;

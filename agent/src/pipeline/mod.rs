@@ -8,6 +8,7 @@ mod selection;
 mod stop;
 mod stream;
 mod trace;
+mod versions;
 
 pub(crate) use hooks::report;
 pub use list::list;

@@ -3,9 +3,19 @@
 //!
 //! What cannot be decided yet is traced, and filtered behind the decoders.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use crate::{attach::Verdicts, enrich::Names, select::Filters};
+use crate::{
+    attach::{Verdict, Verdicts},
+    enrich::Names,
+    select::Filters,
+};
 
 /// The decisions of a trace with filters.
 pub(super) struct Selection {
@@ -13,6 +23,7 @@ pub(super) struct Selection {
     verdicts: Verdicts,
     /// Processes whose container has no name yet.
     undecided: HashSet<u32>,
+    matched: Arc<AtomicBool>,
 }
 
 impl Selection {
@@ -26,7 +37,12 @@ impl Selection {
                 tracing::warn!(%error, "thread name not told to the kernel half");
             }
         }
-        Some(Self { filters, verdicts, undecided: HashSet::new() })
+        Some(Self { filters, verdicts, undecided: HashSet::new(), matched: Arc::default() })
+    }
+
+    /// Becomes true when a process is wanted.
+    pub(super) fn matched(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.matched)
     }
 
     /// Decides about a process with what is known now.
@@ -39,6 +55,9 @@ impl Selection {
         }
         self.undecided.remove(&pid);
         let verdict = self.filters.verdict(&process, container.as_ref());
+        if verdict == Verdict::Trace {
+            self.matched.store(true, Ordering::Relaxed);
+        }
         if let Err(error) = self.verdicts.set(pid, verdict) {
             tracing::debug!(pid, %error, "process is filtered behind the decoders only");
         }

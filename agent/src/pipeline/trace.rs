@@ -32,6 +32,9 @@ use crate::{
 
 /// Chunks that may wait between the ring reader and the decoders: at most 64 MiB of payload.
 const QUEUE: usize = 4096;
+/// How long container runtimes may take to name what runs already, before the user is told that
+/// nothing matches.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the decoders may take to finish what is queued when the agent stops.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -98,11 +101,20 @@ where
     let mut stream = tokio::spawn(stream.run(queue));
 
     let selection = Selection::new(options.filters.clone(), kernel.verdicts);
+    let matched = selection.as_ref().map(Selection::matched);
     let (_hooking, ready) = hooking::start(options.proc.clone(), kernel.programs, names, selection);
     let deadline = options.duration.map(|duration| Instant::now() + duration);
     let announce = async {
         if let Ok((libraries, processes)) = ready.await {
-            say(&format!("ready: {libraries} TLS libraries probed, in {processes} processes"));
+            let library = if libraries == 1 { "library" } else { "libraries" };
+            let process = if processes == 1 { "process" } else { "processes" };
+            say(&format!("ready: {libraries} TLS {library} probed, in {processes} {process}"));
+        }
+        if let Some(matched) = matched {
+            time::sleep(PATIENCE).await;
+            if !matched.load(Ordering::Relaxed) {
+                say("no process matches the filters yet; waiting for one");
+            }
         }
         std::future::pending::<()>().await
     };

@@ -24,11 +24,12 @@ impl Streams {
                 let content = SegmentContent::Data { direction, offset, bytes };
                 out.push(Segment { connection, call, content });
             }
-            ChunkContent::Close { offsets } => {
+            ChunkContent::Close { offsets, losses } => {
                 // A connection of which every chunk was lost must still be told.
                 self.expected.entry(connection).or_default();
-                for (direction, end) in Direction::BOTH.into_iter().zip(offsets) {
-                    out.extend(self.gap(connection, call, direction, end, GapReason::Unknown));
+                for direction in Direction::BOTH {
+                    let (end, loss) = (*direction.of(&offsets), *direction.of(&losses));
+                    out.extend(self.gap(connection, call, direction, end, loss));
                 }
                 self.end(connection, call, out);
             }
@@ -92,7 +93,8 @@ mod tests {
     }
 
     fn close(connection: ConnectionKey, offsets: [u64; 2]) -> Chunk {
-        Chunk { connection, call: CALL, content: ChunkContent::Close { offsets } }
+        let losses = [GapReason::Limit, GapReason::Unknown];
+        Chunk { connection, call: CALL, content: ChunkContent::Close { offsets, losses } }
     }
 
     /// What comes out for the chunks, as `PID offset+length`, with the reason of a gap.
@@ -144,7 +146,7 @@ mod tests {
             vec![data(A, 0, b"abc"), close(A, [5, 2]), close(B, [0, 9])],
             &[
                 "1 0+3",
-                "1 0 gap 3+2 queue-full",
+                "1 0 gap 3+2 limit",
                 "1 1 gap 0+2 queue-full",
                 "1 end",
                 "2 1 gap 0+9 queue-full",

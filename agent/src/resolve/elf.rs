@@ -69,6 +69,8 @@ pub(crate) struct Elf<'d> {
 pub(crate) struct Symbol<'d> {
     pub(crate) name: &'d [u8],
     pub(crate) address: u64,
+    /// Bytes; 0 where the file does not say.
+    pub(crate) size: u64,
     pub(crate) method: Method,
 }
 
@@ -128,7 +130,8 @@ impl<'d> Elf<'d> {
             }
             let start = usize::try_from(symbol.st_name(self.endian)).ok()?;
             let name = strings.get(start..)?.split(|&byte| byte == 0).next()?;
-            Some(Symbol { name, address: symbol.st_value(self.endian), method })
+            let address = symbol.st_value(self.endian);
+            Some(Symbol { name, address, size: symbol.st_size(self.endian), method })
         })
     }
 
@@ -152,6 +155,28 @@ impl<'d> Elf<'d> {
     pub(crate) fn section(&self, name: &[u8]) -> Option<&'d [u8]> {
         let section = self.sections.iter().find(|section| self.section_name(section) == Some(name));
         section?.data(self.endian, self.data).ok()
+    }
+
+    /// The code at an address: at most `len` bytes, fewer at the end of its section.
+    pub(crate) fn code(&self, address: u64, len: u64) -> Option<&'d [u8]> {
+        let section = self.sections.iter().find(|section| self.holds(section, address))?;
+        let left = section.sh_addr(self.endian) + section.sh_size(self.endian) - address;
+        let offset = self.code_offset(address)?;
+        self.data.read_bytes_at(offset, left.min(len)).ok()
+    }
+
+    /// Whether an address lies in the program's own code, and not in a table of imports.
+    pub(crate) fn is_text(&self, address: u64) -> bool {
+        self.sections.iter().any(|section| {
+            self.section_name(section) == Some(b".text") && self.holds(section, address)
+        })
+    }
+
+    fn holds(&self, section: &SectionHeader64<Endianness>, address: u64) -> bool {
+        address
+            .checked_sub(section.sh_addr(self.endian))
+            .is_some_and(|inside| inside < section.sh_size(self.endian))
+            && section.sh_addr(self.endian).checked_add(section.sh_size(self.endian)).is_some()
     }
 
     fn section_name(&self, section: &SectionHeader64<Endianness>) -> Option<&'d [u8]> {

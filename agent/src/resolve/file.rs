@@ -80,7 +80,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    fn of(meta: &Metadata) -> Self {
+    pub(crate) fn of(meta: &Metadata) -> Self {
         Self { size: meta.size(), changed: (meta.ctime(), meta.ctime_nsec()) }
     }
 }
@@ -126,17 +126,19 @@ pub fn open(proc: &Path, pid: u32, mapping: &Mapping) -> Result<Vec<RealFile>, O
 
 /// Opens the real files behind a path inside a root: `path` is taken inside the directory `root`
 /// of the host. `process` is the directory in /proc of a process that lives in the mount
-/// namespace which that directory is in.
+/// namespace which that directory is in. Also gives where links have led to, in that namespace.
 pub fn open_in_root(
     proc: &Path,
     process: &Path,
     root: &Path,
     path: &Path,
-) -> Result<Vec<RealFile>, OpenError> {
+) -> Result<(PathBuf, Vec<RealFile>), OpenError> {
     let fd = open_beneath(root, path, FILE)?;
-    // Where links have led to, named from the root of the mount namespace (d_path).
+    // The kernel names it from the root of the mount namespace (d_path).
     let led = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    real_files(proc, process, fd, &led.map_err(OpenError::Refused)?)
+    let led = led.map_err(OpenError::Refused)?;
+    let files = real_files(proc, process, fd, &led)?;
+    Ok((led, files))
 }
 
 fn real_files(

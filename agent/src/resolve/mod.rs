@@ -2,6 +2,7 @@
 //!
 //! Knows ELF, symbols, versions and overlay layers; nothing of processes' names or of BPF.
 
+mod branches;
 mod elf;
 mod file;
 mod marks;
@@ -28,6 +29,8 @@ pub enum Method {
     Dynsym,
     /// By its name among all symbols.
     Symtab,
+    /// As the function that functions found by name call.
+    Callee,
 }
 
 impl Method {
@@ -36,6 +39,7 @@ impl Method {
         match self {
             Self::Dynsym => "dynsym",
             Self::Symtab => "symtab",
+            Self::Callee => "callee",
         }
     }
 }

@@ -3,50 +3,109 @@
 //! Recognised by the functions that a file defines, not by its name: wheels ship
 //! `libssl-8bd944e8.so.3`, Node exports `SSL_*` from its own executable.
 
-use tlstap_ebpf::Function;
+use tlstap_ebpf::{Function, direction};
 
-use super::{Probe, elf::Elf};
+use super::{
+    Method, Probe, branches,
+    elf::{Elf, Symbol},
+};
 
-/// Every function that a probe goes on. Each is optional: CPython calls only the `_ex` functions,
-/// BoringSSL has none of them.
-const FUNCTIONS: [(&str, Function); 5] = [
+/// Every function that a probe goes on, in the order in which they are attached. Each is optional:
+/// CPython calls only the `_ex` functions, BoringSSL has none of them.
+const FUNCTIONS: [(&str, Function); 6] = [
     ("SSL_write", Function::Write),
     ("SSL_read", Function::Read),
     ("SSL_write_ex", Function::WriteEx),
     ("SSL_read_ex", Function::ReadEx),
+    ("SSL_write_ex2", Function::WriteEx2),
     ("SSL_free", Function::Free),
 ];
 
 /// The probes of the file; empty when it does not contain a library of this family.
 pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
-    let mut probes: Vec<Probe> = Vec::new();
-    for symbol in elf.functions() {
-        let Some((name, function)) =
-            FUNCTIONS.into_iter().find(|(name, _)| name.as_bytes() == symbol.name)
-        else {
-            continue;
-        };
-        // A symbol stands in .dynsym and .symtab, or in several versions.
-        if probes.iter().any(|probe| probe.function == function) {
-            continue;
-        }
-        if let Some(offset) = elf.code_offset(symbol.address) {
-            probes.push(Probe { symbol: name, function, offset, method: symbol.method });
-        }
-    }
-    let carries = |direction| {
-        probes.iter().any(|p| p.function != Function::Free && p.function.direction() == direction)
+    let exports = Exports::of(elf);
+    let carries = |wanted| {
+        exports
+            .0
+            .iter()
+            .any(|(_, function, _)| *function != Function::Free && function.direction() == wanted)
     };
-    let complete =
-        carries(tlstap_ebpf::direction::TRANSMIT) && carries(tlstap_ebpf::direction::RECEIVE);
-    if !complete {
+    if !carries(direction::TRANSMIT) || !carries(direction::RECEIVE) {
         return Vec::new();
     }
-    // In the order of the table: what carries data is attached first.
-    let place =
-        |probe: &Probe| FUNCTIONS.iter().position(|(_, function)| *function == probe.function);
-    probes.sort_by_key(place);
-    probes
+    let free = exports.probe(elf, Function::Free);
+    match (exports.internal_write(elf), exports.internal_read(elf)) {
+        (Some(write), Some(read)) => [write, read].into_iter().chain(free).collect(),
+        _ => {
+            FUNCTIONS.into_iter().filter_map(|(_, function)| exports.probe(elf, function)).collect()
+        }
+    }
+}
+
+/// The functions of the family that a file defines: name, kind, symbol.
+struct Exports<'d>(Vec<(&'static str, Function, Symbol<'d>)>);
+
+impl<'d> Exports<'d> {
+    fn of(elf: &Elf<'d>) -> Self {
+        let mut found: Vec<(&'static str, Function, Symbol<'d>)> = Vec::new();
+        for symbol in elf.functions() {
+            let known = FUNCTIONS.into_iter().find(|(name, _)| name.as_bytes() == symbol.name);
+            let Some((name, function)) = known else { continue };
+            // A symbol stands in .dynsym and .symtab, or in several versions.
+            if !found.iter().any(|(_, have, _)| *have == function) {
+                found.push((name, function, symbol));
+            }
+        }
+        Self(found)
+    }
+
+    fn symbol(&self, wanted: Function) -> Option<&Symbol<'d>> {
+        self.0.iter().find(|(_, function, _)| *function == wanted).map(|(_, _, symbol)| symbol)
+    }
+
+    fn probe(&self, elf: &Elf<'_>, wanted: Function) -> Option<Probe> {
+        let (symbol, function, at) = self.0.iter().find(|(_, function, _)| *function == wanted)?;
+        let offset = elf.code_offset(at.address)?;
+        Some(Probe { symbol, function: *function, offset, method: at.method })
+    }
+
+    /// `ssl_write_internal(SSL *, const void *, size_t, size_t *)`, since 3.3 with flags before the
+    /// last: what all functions that write go through, and the BIO filter of `s_server -www` too.
+    fn internal_write(&self, elf: &Elf<'_>) -> Option<Probe> {
+        let (outer, function) = match self.symbol(Function::WriteEx2) {
+            Some(outer) => (outer, Function::WriteEx2),
+            None => (self.symbol(Function::WriteEx)?, Function::WriteEx),
+        };
+        let plain = self.symbol(Function::Write)?;
+        self.internal(elf, "ssl_write_internal", function, outer, plain)
+    }
+
+    /// `ssl_read_internal(SSL *, void *, size_t, size_t *)`: likewise.
+    fn internal_read(&self, elf: &Elf<'_>) -> Option<Probe> {
+        let outer = self.symbol(Function::ReadEx)?;
+        let plain = self.symbol(Function::Read)?;
+        self.internal(elf, "ssl_read_internal", Function::ReadEx, outer, plain)
+    }
+
+    /// The function without a symbol that `outer` calls first with its own arguments, if `plain`
+    /// calls it too: then it is the common one behind both (OpenSSL 1.1.1 and later).
+    fn internal(
+        &self,
+        elf: &Elf<'_>,
+        symbol: &'static str,
+        function: Function,
+        outer: &Symbol<'_>,
+        plain: &Symbol<'_>,
+    ) -> Option<Probe> {
+        let calls = |symbol: &Symbol<'_>| branches::calls(elf, symbol.address, symbol.size);
+        let address = *calls(outer).first()?;
+        let exported = self.0.iter().any(|(_, _, known)| known.address == address);
+        if exported || !calls(plain).contains(&address) {
+            return None;
+        }
+        let offset = elf.code_offset(address)?;
+        Some(Probe { symbol, function, offset, method: Method::Callee })
+    }
 }
 
 /// The version that the file names, as (library, version).

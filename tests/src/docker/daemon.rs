@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{answers, cache};
-use crate::{deadline, tool};
+use crate::{deadline, process, tool};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -42,7 +42,7 @@ impl Daemon {
         let log = File::create(cache.join("dockerd.log"))?;
         let mut command = tool::command("setpriv", ["--pdeathsig", "TERM", "--"])?;
         command.arg(tool::find("dockerd")?);
-        command.arg("--data-root").arg(cache.join("docker"));
+        command.arg("--data-root").arg(data_root()?);
         command.args(["--exec-root", RUN, "--pidfile", PIDFILE]);
         command.args(["--host", SOCKET, "--bridge", "none"]);
         command.args(["--iptables=false", "--ip6tables=false"]);
@@ -95,15 +95,29 @@ impl Daemon {
     pub(super) fn kill(mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        Ok(())
+        // The kernel kills containerd with it. The next dockerd takes one that nobody has reaped
+        // yet for one that runs, so the number must go.
+        let number = Path::new(RUN).join("containerd/containerd.pid");
+        let pid = fs::read_to_string(&number)?;
+        deadline::until("the end of containerd", LIMIT, || {
+            Ok(process::ended(pid.trim().parse()?).then_some(()))
+        })?;
+        Ok(fs::remove_file(number)?)
     }
 }
 
-/// Unmounts what dockerd leaves mounted, such as the host's network namespace.
+fn data_root() -> Result<PathBuf> {
+    Ok(cache::folder()?.join("docker"))
+}
+
+/// Unmounts what dockerd leaves mounted: the host's network namespace when a container used it,
+/// and after a crash its data folder, which it mounts on itself.
 fn unmount_left() -> Result<()> {
+    let data = data_root()?;
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let left = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    for mount in left.filter(|mount| Path::new(mount).starts_with(RUN)) {
+    let ours = |mount: &&str| Path::new(mount).starts_with(RUN) || Path::new(mount) == data;
+    for mount in left.filter(ours) {
         tool::run(tool::command("umount", [mount])?)?;
     }
     Ok(())

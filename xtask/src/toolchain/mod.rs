@@ -24,10 +24,11 @@ pub(crate) fn prepare() -> Result<Compiler> {
     Ok(compiler)
 }
 
-/// The ways to a compiler with its linker, from the one that installs least. One may end at a
-/// server that is out of reach, or at an LLVM for which there is no bpf-linker.
+/// The ways to a compiler with its linker, from the surest. One may end at a server that is out of
+/// reach, or at an LLVM for which there is no bpf-linker: a distribution's compiler comes with the
+/// LLVM of the same distribution, the newest nightly often with one that nobody packages yet.
 fn install_missing() -> Result<Compiler> {
-    let ways = [compiler::distribution, compiler::nightly, install::nightly, install::distribution];
+    let ways = [compiler::distribution, compiler::nightly, install::distribution, install::nightly];
     let mut reasons = Vec::new();
     for way in ways {
         match way().and_then(with_linker) {

@@ -3,7 +3,9 @@
 use super::framing;
 use crate::{
     capture::{Call, ConnectionKey},
-    decode::{Content, Exchange, Message, Options, Request, Response, Role, body::Gathering},
+    decode::{
+        Content, Exchange, Message, Options, Request, Response, Role, body::Gathering, moved,
+    },
 };
 
 /// A request or a response whose head came.
@@ -104,7 +106,7 @@ impl Slot {
     }
 
     pub(super) fn message(self, role: Role, connection: ConnectionKey) -> Message {
-        let began = self.request.as_ref().map(|_| self.began.entered);
+        let began = self.request.as_ref().map(|_| moved(&self.began, role.requests()));
         let ended = self.response.as_ref().and_then(|response| response.last);
         let exchange = Exchange {
             role,

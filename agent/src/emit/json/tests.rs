@@ -3,12 +3,22 @@
 use serde_json::{Value, json};
 
 use bytes::Bytes;
+use tlstap_ebpf::Function;
 
 use super::{super::sample, *};
-use crate::{capture::GapReason, decode::Role, enrich::Container};
+use crate::{
+    capture::GapReason,
+    decode::Role,
+    enrich::Container,
+    inventory::{Finding, Status},
+    resolve::{FileKey, Method, Probe, Reason},
+};
 
 /// The schema is a promise to users: a record that breaks it is a bug in one of the two.
 const SCHEMA: &str = include_str!("../../../../docs/tlstap-v1.schema.json");
+
+/// Where the words of the output are explained.
+const OUTPUT: &str = include_str!("../../../../docs/output.md");
 
 fn line(record: &Record, bodies: bool) -> String {
     let mut out = Vec::new();
@@ -19,10 +29,14 @@ fn line(record: &Record, bodies: bool) -> String {
 /// The record's line, read again and held against the schema.
 #[track_caller]
 fn value(record: &Record, bodies: bool) -> Value {
-    let line = line(record, bodies);
+    read(&line(record, bodies))
+}
+
+#[track_caller]
+fn read(line: &str) -> Value {
     assert_eq!(line.matches('\n').count(), 1, "{line}");
     assert!(line.ends_with('\n'), "{line}");
-    let value = serde_json::from_str(&line).unwrap();
+    let value = serde_json::from_str(line).unwrap();
     assert_eq!(errors(&value), [""; 0], "{line}");
     value
 }
@@ -199,6 +213,91 @@ fn opaque_connections() {
         false,
         &[("/type", Some(json!("opaque"))), ("/bytes", bytes), ("/network/io", None)],
     );
+}
+
+fn finding(status: Status) -> Finding {
+    let Record { process, container, tls: library, .. } = sample::http();
+    let file = Some(FileKey::Inode { device: 0x1b, inode: 0x5e });
+    Finding { process, container, library, status, file }
+}
+
+#[track_caller]
+fn found(finding: Finding) -> Value {
+    let mut out = Vec::new();
+    finding::write(&[finding], &mut out).unwrap();
+    read(&String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn a_library_that_is_hooked() {
+    let probe = |symbol, method| Probe { symbol, function: Function::Read, offset: 0x3c0, method };
+    let probes = vec![
+        probe("SSL_read", Method::Dynsym),
+        probe("SSL_write", Method::Symtab),
+        probe("ssl_read_internal", Method::Callee),
+    ];
+    let expect = json!({
+        "schema": "tlstap/v1",
+        "type": "library",
+        "process": {"pid": 41, "command": "curl", "executable": {"path": "/usr/bin/curl"}},
+        "container": {
+            "id": "0123456789abcdef".repeat(4),
+            "name": "web",
+            "runtime": "docker",
+            "image": {"name": "web:1"},
+        },
+        "tls": {
+            "library": "openssl",
+            "version": "3.0.22",
+            "path": "/usr/lib/x86_64-linux-gnu/libssl.so.3",
+        },
+        "status": "hooked",
+        "probes": [
+            {"symbol": "SSL_read", "method": "dynsym"},
+            {"symbol": "SSL_write", "method": "symtab"},
+            {"symbol": "ssl_read_internal", "method": "callee"},
+        ],
+        "file": {"key": "1b:5e"},
+    });
+    assert_eq!(found(finding(Status::Hooked(probes))), expect);
+}
+
+#[test]
+fn libraries_skipped_for_every_reason() {
+    let reasons = [
+        Reason::Permission,
+        Reason::Unreadable,
+        Reason::Architecture,
+        Reason::Stripped,
+        Reason::UnsupportedLibrary,
+        Reason::Java,
+        Reason::Erlang,
+        Reason::AttachFailed,
+        Reason::Unsafe,
+    ];
+    for reason in reasons {
+        let value = found(finding(Status::Skipped(reason)));
+        assert_eq!(value["status"], "skipped");
+        assert_eq!(value["reason"], reason.as_str());
+        assert_eq!(value.get("probes"), None, "{value}");
+        // A word for users to look up.
+        let documented = format!("| `{reason}` |");
+        assert!(OUTPUT.contains(&documented), "{reason} is not in docs/output.md");
+    }
+    let unseen = Finding {
+        container: None,
+        library: None,
+        file: None,
+        ..finding(Status::Skipped(Reason::Permission))
+    };
+    let expect = json!({
+        "schema": "tlstap/v1",
+        "type": "library",
+        "process": {"pid": 41, "command": "curl", "executable": {"path": "/usr/bin/curl"}},
+        "status": "skipped",
+        "reason": "permission",
+    });
+    assert_eq!(found(unseen), expect);
 }
 
 #[test]

@@ -10,10 +10,11 @@ mod tests;
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 
 use self::paint::{CYAN, Color, DIM, PLAIN, Painted, RED, YELLOW, duration_color, status_color};
 use super::{
+    View,
     escape::Escaped,
     place::place,
     units::{Size, Span},
@@ -25,64 +26,90 @@ use crate::{
     enrich::Record,
 };
 
-/// The form of lines.
+/// A column of names is no wider; a longer name moves the rest of its own line only.
+const NAME_LIMIT: usize = 40;
+
+/// Lines, with their columns.
 #[derive(Debug)]
 pub(super) struct Text {
-    color: bool,
-    /// Whether headers and bodies are shown.
-    bodies: bool,
-    zone: TimeZone,
+    view: View,
+    /// Whether the names of the columns are still to be written.
+    heading: bool,
+    container: Column,
+    process: Column,
+}
+
+/// A column of names. It is as wide as the widest name yet, so that lines that follow each other
+/// line up whatever the names are.
+#[derive(Debug)]
+struct Column {
+    width: usize,
+}
+
+impl Column {
+    fn cell(&mut self, name: String) -> String {
+        let length = name.chars().count();
+        if length <= NAME_LIMIT {
+            self.width = self.width.max(length);
+        }
+        format!("{name:<width$}", width = self.width)
+    }
 }
 
 impl Text {
-    pub(super) fn new(color: bool, bodies: bool) -> Self {
-        Self { color, bodies, zone: TimeZone::system() }
-    }
-
-    #[cfg(test)]
-    pub(super) const fn in_utc(color: bool, bodies: bool) -> Self {
-        Self { color, bodies, zone: TimeZone::UTC }
+    pub(super) const fn new(view: View) -> Self {
+        let heading = view.heading;
+        Self { view, heading, container: Column { width: 12 }, process: Column { width: 16 } }
     }
 
     /// Writes a record as a line, and what it carries below.
-    pub(super) fn write(&self, record: &Record, out: &mut impl Write) -> io::Result<()> {
-        self.origin(record, out)?;
+    pub(super) fn write(&mut self, record: &Record, out: &mut impl Write) -> io::Result<()> {
+        let container = self.container.cell(container(record));
+        let process = self.process.cell(process(record));
+        if std::mem::take(&mut self.heading) {
+            self.heading(out)?;
+        }
+        let time = self.paint(DIM, self.time(record));
+        write!(out, "{time}  {container}  {process}  ")?;
         match &record.message.content {
             Content::Data { direction, offset, bytes } => {
                 let length = bytes.len();
-                let what = format!("{} data  offset {offset}, {length} B: ", arrow(*direction));
-                writeln!(out, "{what}{}", Escaped(bytes))
+                let what = kind(arrow(*direction), "data");
+                writeln!(out, "{what}offset {offset}, {length} B: {}", Escaped(bytes))
             }
             Content::Gap { direction, offset, length, reason } => {
-                let what = format!(
-                    "{} gap   {length} B lost at offset {offset}: {}",
-                    arrow(*direction),
-                    reason.as_str()
-                );
-                writeln!(out, "{}", self.paint(YELLOW, what))
+                let what = kind(arrow(*direction), "gap");
+                let lost = format!("{length} B lost at offset {offset}: {}", reason.as_str());
+                writeln!(out, "{}", self.paint(YELLOW, what + &lost))
             }
             Content::Opaque { bytes: [transmit, receive] } => {
                 let (sent, received) = (Size(*transmit), Size(*receive));
-                let what = format!("· opaque  {sent} sent, {received} received");
+                let what = kind("·", "opaque") + &format!("{sent} sent, {received} received");
                 writeln!(out, "{}", self.paint(DIM, what))
             }
             Content::Http(exchange) => self.exchange(exchange, out),
         }
     }
 
-    /// When, in which container, by which process.
-    fn origin(&self, record: &Record, out: &mut impl Write) -> io::Result<()> {
-        let time = Timestamp::from_nanosecond(record.timestamp_ns.into())
-            .unwrap_or(Timestamp::UNIX_EPOCH)
-            .to_zoned(self.zone.clone())
-            .strftime("%H:%M:%S%.3f")
-            .to_string();
-        let container = Escaped(place(record.container.as_ref()).as_bytes()).to_string();
-        let command = record.process.command.as_deref().unwrap_or("?");
-        let process = format!("{}[{}]", Escaped(command.as_bytes()), record.process.pid);
-        write!(out, "{}  {container:<16}  {process:<20}  ", self.paint(DIM, time))
+    /// The names of the columns, those of exchanges at the end.
+    fn heading(&self, out: &mut impl Write) -> io::Result<()> {
+        let (container, process) = (self.container.width, self.process.width);
+        let names = format!(
+            "{:<12}  {:<container$}  {:<process$}    {:<7}  STATUS  DURATION   REQUEST   RESPONSE   URL",
+            "TIME", "CONTAINER", "PROCESS[PID]", "METHOD"
+        );
+        writeln!(out, "{}", self.paint(DIM, names))
     }
 
+    fn time(&self, record: &Record) -> String {
+        Timestamp::from_nanosecond(record.timestamp_ns.into())
+            .unwrap_or(Timestamp::UNIX_EPOCH)
+            .to_zoned(self.view.zone.clone())
+            .strftime("%H:%M:%S%.3f")
+            .to_string()
+    }
+
+    /// What was asked for stands last: it may be of any length.
     fn exchange(&self, exchange: &Exchange, out: &mut impl Write) -> io::Result<()> {
         let arrow = match exchange.role {
             Role::Client => "→",
@@ -92,15 +119,19 @@ impl Text {
             Some(request) => (request.method.as_str(), target(request)),
             None => ("?", "(request not seen)".to_owned()),
         };
-        write!(out, "{arrow} {:<7} {target:<40}  ", Escaped(method.as_bytes()).to_string())?;
+        let method = Escaped(method.as_bytes()).to_string();
         let (status, color) = match &exchange.response {
             Some(response) => (response.status.to_string(), status_color(response.status)),
             None => ("---".to_owned(), RED),
         };
+        let status = self.paint(color, format!("{status:>6}"));
         let span = exchange.duration_ns.map_or("-".to_owned(), |ns| Span(ns).to_string());
         let span = self.paint(duration_color(exchange.duration_ns), format!("{span:>8}"));
-        writeln!(out, "{}  {span}  {}", self.paint(color, status), sizes(exchange))?;
-        if self.bodies {
+        let request = size(exchange.request.as_ref().map(|request| &request.body));
+        let response = size(exchange.response.as_ref().map(|response| &response.body));
+        let what = kind(arrow, &method);
+        writeln!(out, "{what}{status}  {span}  {request}  {response}  {target}")?;
+        if self.view.bodies {
             self.messages(exchange, out)?;
         }
         Ok(())
@@ -128,14 +159,15 @@ impl Text {
             let name = self.paint(CYAN, Escaped(name.as_bytes()).to_string());
             writeln!(out, "    {mark} {name}: {}", Escaped(value))?;
         }
-        if body.bytes.is_empty() {
+        if body.bytes.is_empty() && !body.truncated {
             return Ok(());
         }
         writeln!(out, "    {mark}")?;
         match text_of(body) {
             Some(text) => {
                 for line in text.lines() {
-                    writeln!(out, "    {mark} {}", Escaped(line.as_bytes()))?;
+                    let space = if line.is_empty() { "" } else { " " };
+                    writeln!(out, "    {mark}{space}{}", Escaped(line.as_bytes()))?;
                 }
             }
             None => writeln!(out, "    {mark} ({} that are not text)", Size(length(&body.bytes)))?,
@@ -147,8 +179,17 @@ impl Text {
     }
 
     const fn paint(&self, color: Color, text: String) -> Painted {
-        Painted { color: if self.color { color } else { PLAIN }, text }
+        Painted { color: if self.view.color { color } else { PLAIN }, text }
     }
+}
+
+fn container(record: &Record) -> String {
+    Escaped(place(record.container.as_ref()).as_bytes()).to_string()
+}
+
+fn process(record: &Record) -> String {
+    let command = record.process.command.as_deref().unwrap_or("?");
+    format!("{}[{}]", Escaped(command.as_bytes()), record.process.pid)
 }
 
 /// Seen from the process: to the peer or from it.
@@ -157,6 +198,11 @@ const fn arrow(direction: Direction) -> &'static str {
         Direction::Transmit => "→",
         Direction::Receive => "←",
     }
+}
+
+/// What stands where an exchange has its method.
+fn kind(arrow: &str, name: &str) -> String {
+    format!("{arrow} {name:<7}  ")
 }
 
 fn target(request: &Request) -> String {
@@ -172,14 +218,11 @@ fn target(request: &Request) -> String {
     Escaped(target.as_bytes()).to_string()
 }
 
-/// The sizes of both bodies as transferred; `~` marks one that was not seen whole.
-fn sizes(exchange: &Exchange) -> String {
-    let size =
-        |body: &Body| format!("{}{}", Size(body.size), if body.truncated { "~" } else { "" });
-    let request = exchange.request.as_ref().map(|request| size(&request.body));
-    let response = exchange.response.as_ref().map(|response| size(&response.body));
-    let missing = || "-".to_owned();
-    format!("{} / {}", request.unwrap_or_else(missing), response.unwrap_or_else(missing))
+/// The size of a body as transferred; `~` marks one that was not seen whole.
+fn size(body: Option<&Body>) -> String {
+    let size = body.map_or("-".to_owned(), |body| Size(body.size).to_string());
+    let mark = if body.is_some_and(|body| body.truncated) { '~' } else { ' ' };
+    format!("{size:>8}{mark}")
 }
 
 /// A body that is text; one that was cut may end within a character.

@@ -1,24 +1,34 @@
 //! Lines as they must look.
 
+use jiff::tz::TimeZone;
+
 use super::{super::sample, *};
 
-fn shown(text: &Text, record: &Record) -> String {
+const PLAIN: View = View { bodies: false, color: false, heading: false, zone: TimeZone::UTC };
+const BODIES: View = View { bodies: true, color: false, heading: false, zone: TimeZone::UTC };
+const COLORED: View = View { bodies: true, color: true, heading: false, zone: TimeZone::UTC };
+const HEADED: View = View { bodies: false, color: false, heading: true, zone: TimeZone::UTC };
+
+fn shown(view: View, records: &[Record]) -> String {
+    let mut text = Text::new(view);
     let mut out = Vec::new();
-    text.write(record, &mut out).unwrap();
+    for record in records {
+        text.write(record, &mut out).unwrap();
+    }
     String::from_utf8(out).unwrap()
 }
 
 #[track_caller]
 fn check(record: &Record, expect: &str) {
-    assert_eq!(shown(&Text::in_utc(false, false), record), expect);
+    assert_eq!(shown(PLAIN, std::slice::from_ref(record)), expect);
 }
 
 #[test]
 fn an_exchange_is_a_line() {
     check(
         &sample::http(),
-        "20:24:52.708  web               curl[41]              \
-         → POST    web/a?b=1                                 200   1.20 ms  5 B / 5.16 kB~\n",
+        "20:24:52.708  web           curl[41]          \
+         → POST        200   1.20 ms       5 B    5.16 kB~  web/a?b=1\n",
     );
     let mut record = sample::http();
     record.container = None;
@@ -27,16 +37,16 @@ fn an_exchange_is_a_line() {
     sample::exchange(&mut record).duration_ns = None;
     check(
         &record,
-        "20:24:52.708  host              curl[41]              \
-         ← POST    web/a?b=1                                 ---         -  5 B / -\n",
+        "20:24:52.708  host          curl[41]          \
+         ← POST        ---         -       5 B          -   web/a?b=1\n",
     );
     let mut record = sample::http();
     sample::container(&mut record).name = None;
     sample::exchange(&mut record).request = None;
     check(
         &record,
-        "20:24:52.708  0123456789ab      curl[41]              \
-         → ?       (request not seen)                        200   1.20 ms  - / 5.16 kB~\n",
+        "20:24:52.708  0123456789ab  curl[41]          \
+         → ?           200   1.20 ms         -    5.16 kB~  (request not seen)\n",
     );
 }
 
@@ -55,24 +65,50 @@ fn a_pod_is_named_in_full() {
 fn other_records_are_lines_too() {
     check(
         &sample::data(b"GET /\r\n\x1b[2J\xff"),
-        "20:24:52.708  web               curl[41]              \
-         → data  offset 7, 12 B: GET /\\r\\n\\u{1b}[2J\\xff\n",
+        "20:24:52.708  web           curl[41]          \
+         → data     offset 7, 12 B: GET /\\r\\n\\u{1b}[2J\\xff\n",
     );
     check(
         &sample::gap(),
-        "20:24:52.708  web               curl[41]              \
-         ← gap   300 B lost at offset 7: ring-full\n",
+        "20:24:52.708  web           curl[41]          \
+         ← gap      300 B lost at offset 7: ring-full\n",
     );
     check(
         &sample::opaque(),
-        "20:24:52.708  web               curl[41]              \
-         · opaque  26 B sent, 3.00 kB received\n",
+        "20:24:52.708  web           curl[41]          \
+         · opaque   26 B sent, 3.00 kB received\n",
     );
 }
 
 #[test]
+fn columns_line_up() {
+    let mut records = [sample::http(), sample::http(), sample::http(), sample::http()];
+    let [short, long, endless, last] = &mut records;
+    sample::exchange(short).response = None;
+    sample::container(long).name = Some("web-of-a-longer-name".to_owned());
+    long.process.command = Some("a-long-name-1234".to_owned());
+    sample::container(endless).name = Some("x".repeat(NAME_LIMIT + 1));
+    sample::exchange(last).request = None;
+    let shown = shown(HEADED, &records);
+    let lines: Vec<_> = shown.lines().collect();
+    let end = |line: usize, text: &str| {
+        let end = lines[line].find(text).unwrap() + text.len();
+        lines[line][..end].chars().count()
+    };
+    assert!(lines[0].starts_with("TIME "), "{shown}");
+    assert_eq!(end(0, "STATUS"), end(1, "---"), "{shown}");
+    assert_eq!(end(0, "REQUEST"), end(1, " 5 B"), "{shown}");
+    assert_eq!(end(0, "RESPONSE"), end(1, "  - ") - 1, "{shown}");
+    assert_eq!(end(0, "URL") - 3, end(1, "web/a") - 5, "{shown}");
+    // A name that needs room keeps it; one that never ends gets none.
+    assert_eq!(end(2, "200"), end(4, "200"), "{shown}");
+    assert!(end(3, "200") > end(4, "200"), "{shown}");
+    assert_eq!(lines.len(), 5, "{shown}");
+}
+
+#[test]
 fn headers_and_bodies_stand_below() {
-    let shown = shown(&Text::in_utc(false, true), &sample::http());
+    let shown = shown(BODIES, &[sample::http()]);
     let below: Vec<&str> = shown.lines().skip(1).collect();
     assert_eq!(
         below,
@@ -96,8 +132,17 @@ fn bodies_that_are_no_text_are_only_counted() {
     let mut record = sample::http();
     let request = sample::exchange(&mut record).request.as_mut().unwrap();
     request.body.bytes = Bytes::from_static(b"\x00\xff");
-    let shown = shown(&Text::in_utc(false, true), &record);
+    let shown = shown(BODIES, &[record]);
     assert!(shown.contains("    > (2 B that are not text)\n"), "{shown}");
+}
+
+#[test]
+fn a_body_that_was_lost_is_told() {
+    let mut record = sample::http();
+    let response = sample::exchange(&mut record).response.as_mut().unwrap();
+    response.body.bytes = Bytes::new();
+    let shown = shown(BODIES, &[record]);
+    assert!(shown.ends_with("    <\n    < … (cut)\n"), "{shown}");
 }
 
 #[test]
@@ -107,17 +152,17 @@ fn color_only_when_told() {
         let exchange = sample::exchange(&mut record);
         exchange.response.as_mut().unwrap().status = status;
         exchange.duration_ns = Some(duration);
-        let plain = shown(&Text::in_utc(false, true), &record);
+        let plain = shown(BODIES, std::slice::from_ref(&record));
         assert!(!plain.contains('\x1b'), "{plain}");
-        let colored = shown(&Text::in_utc(true, true), &record);
+        let colored = shown(COLORED, &[record]);
         for part in expect {
             assert!(colored.contains(part), "{part:?} in {colored:?}");
         }
     };
-    check(200, 1, &["\x1b[32m200\x1b[0m", "     1 ns  "]);
-    check(302, 2_000_000_000, &["\x1b[36m302\x1b[0m", "\x1b[33m  2.00 s\x1b[0m"]);
-    check(404, 9_000_000_000, &["\x1b[33m404\x1b[0m", "\x1b[1;31m  9.00 s\x1b[0m"]);
-    check(503, 1, &["\x1b[1;31m503\x1b[0m"]);
+    check(200, 1, &["\x1b[32m   200\x1b[0m", "     1 ns  "]);
+    check(302, 2_000_000_000, &["\x1b[36m   302\x1b[0m", "\x1b[33m  2.00 s\x1b[0m"]);
+    check(404, 9_000_000_000, &["\x1b[33m   404\x1b[0m", "\x1b[1;31m  9.00 s\x1b[0m"]);
+    check(503, 1, &["\x1b[1;31m   503\x1b[0m"]);
 }
 
 #[test]
@@ -132,7 +177,7 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
     request.target = format!("/{evil}");
     request.headers = vec![("host".to_owned(), Bytes::from(evil)), (evil.into(), evil.into())];
     request.body.bytes = Bytes::from(evil);
-    let shown = shown(&Text::in_utc(false, true), &record);
+    let shown = shown(BODIES, &[record]);
     let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
     assert!(!shown.contains(bad), "{shown:?}");
 }
