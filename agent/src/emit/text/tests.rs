@@ -56,8 +56,8 @@ fn a_pod_is_named_in_full() {
     sample::container(&mut record).pod = Some(sample::pod());
     check(
         &record,
-        "20:24:52.708  shop/web-0/web    curl[41]              \
-         → POST    web/a?b=1                                 200   1.20 ms  5 B / 5.16 kB~\n",
+        "20:24:52.708  shop/web-0/web  curl[41]          \
+         → POST        200   1.20 ms       5 B    5.16 kB~  web/a?b=1\n",
     );
 }
 
