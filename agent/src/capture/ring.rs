@@ -9,7 +9,7 @@ use std::{
 use aya::maps::{MapData, RingBuf};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
 };
 
 use super::Chunk;
@@ -50,7 +50,8 @@ impl Reader {
                 tracing::warn!(bytes = record.len(), "record not understood");
                 continue;
             };
-            if self.chunks.try_send(chunk).is_err() {
+            // A closed queue is no loss: what was asked for has been written.
+            if let Err(TrySendError::Full(_)) = self.chunks.try_send(chunk) {
                 self.dropped += 1;
             }
         }
