@@ -56,9 +56,15 @@ fn first_request_of_a_fresh_image(node: &Node) -> Result<()> {
     agent.wait_for("all exchanges of the server", |events| {
         (exchanges(events, server.name()).len() >= RUNS).then_some(())
     })?;
-    let events = agent.stop()?.events()?;
-    let captured = clients.iter().filter(|client| !exchanges(&events, client.name()).is_empty());
-    let captured = captured.count();
+    let ended = agent.stop()?;
+    let events = ended.events()?;
+    let (captured, lost): (Vec<_>, Vec<_>) =
+        clients.iter().partition(|client| !exchanges(&events, client.name()).is_empty());
+    let captured = captured.len();
     ensure!(captured >= CAPTURED, "{captured} of {RUNS} first requests captured");
+    for client in lost {
+        let named = ended.stderr.iter().any(|line| line.contains(client.name()));
+        ensure!(named, "not a word about the lost request of {}", client.name());
+    }
     Ok(())
 }
