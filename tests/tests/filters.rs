@@ -30,7 +30,11 @@ fn by_pid(node: &Node) -> Result<()> {
     unwanted.go()?;
     wanted.go()?;
     agent.wait_for_count("the wanted process", 2, |_| true)?;
-    let events = agent.stop()?.events()?;
+    let ended = agent.stop()?;
+    // Both ends of the wanted connection; of the unwanted one nothing left the kernel.
+    let copied = format!(" {} plaintext bytes,", 2 * (REQUEST.len() + RESPONSE.len()));
+    ensure!(ended.stderr.iter().any(|line| line.contains(&copied)), "{:?}", ended.stderr);
+    let events = ended.events()?;
     let wanted = |event: &Value| number(event, "/process/pid") == Some(wanted.pid().into());
     ensure!(events.iter().all(wanted), "others too: {events:?}");
     ensure!(events.len() == 2, "{} events, not 2", events.len());

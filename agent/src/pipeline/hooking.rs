@@ -45,9 +45,12 @@ pub(super) fn start(
     let (events, received) = mpsc::channel(1024);
     let (ready, first_scan) = oneshot::channel();
     let hooks = Hooks::new(proc.clone(), programs, names.clone());
+    let mut feed = Feed { proc, names, selection, hooks: events };
+    // What runs already is decided about before anything is probed.
+    feed.note(&Event::Lost);
     std::thread::spawn(move || hook(hooks, received, ready));
     let mut tasks = JoinSet::new();
-    tasks.spawn(Feed { proc, names, selection, hooks: events }.run(watcher));
+    tasks.spawn(feed.run(watcher));
     (tasks, first_scan)
 }
 
@@ -81,7 +84,6 @@ impl Feed {
     async fn run(mut self, mut watcher: Option<Watcher>) {
         let mut resync = time::interval(if watcher.is_some() { RESYNC } else { RESCAN });
         resync.reset();
-        self.note(&Event::Lost);
         let mut mounts = MountWatcher::start(discover::host(&self.proc))
             .inspect_err(|error| tracing::warn!(%error, "mounts are not watched"))
             .ok();
