@@ -126,6 +126,12 @@ fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     }
 }
 
+/// The TLS object of the call that a thread is in.
+pub(crate) fn object(thread: u64) -> Option<u64> {
+    // SAFETY: only this thread writes its entry, and it is here.
+    unsafe { IN_FLIGHT.get(&thread) }.map(|call| call.object)
+}
+
 /// Forgets the call of a thread that is gone.
 pub(crate) fn forget(thread: u64) {
     let _ = IN_FLIGHT.remove(&thread);

@@ -28,7 +28,8 @@ pub(crate) struct Connection {
     pub(crate) loss: [u32; 2],
     /// The library of the last call.
     pub(crate) library: u32,
-    pad: u32,
+    /// 1 once the socket is known.
+    pub(crate) bound: u32,
 }
 
 // Evicting the oldest is safe: a connection seen again gets a new birth, never another's bytes.
@@ -48,7 +49,7 @@ pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
     }
     // SAFETY: plain helper without arguments.
     let birth = unsafe { bpf_ktime_get_ns() };
-    let new = Connection { birth, offset: [0; 2], loss: [0; 2], library: 0, pad: 0 };
+    let new = Connection { birth, offset: [0; 2], loss: [0; 2], library: 0, bound: 0 };
     if CONNECTIONS.insert(&key, &new, 0).is_err() {
         emit::count(loss::CONNECTIONS_FULL);
         return None;

@@ -1,6 +1,6 @@
 //! Records into the ring buffer, and counts of what did not get there.
 
-use core::{ffi::c_void, ptr};
+use core::{ffi::c_void, mem::size_of, ptr};
 
 use aya_ebpf::{
     Global,
@@ -11,7 +11,9 @@ use aya_ebpf::{
     macros::map,
     maps::{PerCpuArray, RingBuf},
 };
-use tlstap_ebpf::{CLASS_CAPACITY, Cookie, Function, MAX_CHUNK, RecordHeader, kind, loss};
+use tlstap_ebpf::{
+    CLASS_CAPACITY, Cookie, Endpoints, Function, MAX_CHUNK, RecordHeader, kind, loss,
+};
 
 use crate::{call::Call, connection::Connection};
 
@@ -161,6 +163,26 @@ pub(crate) fn close(thread: u64, object: u64, connection: &Connection) {
 /// Says that a process ended.
 pub(crate) fn exit(thread: u64) {
     notice(RecordHeader { kind: kind::EXIT, ..header(thread, 0, 0, 0) });
+}
+
+/// Says which socket a connection uses. `false` when there was no room for it.
+pub(crate) fn socket(thread: u64, object: u64, birth: u64, endpoints: Endpoints) -> bool {
+    let Some(mut record) = RECORDS.reserve::<Record<{ size_of::<Endpoints>() }>>(0) else {
+        return false;
+    };
+    let bound = RecordHeader {
+        kind: kind::SOCKET,
+        len: size_of::<Endpoints>() as u32,
+        ..header(thread, object, birth, 0)
+    };
+    let target = record.as_mut_ptr();
+    // SAFETY: the record has room for both; its payload is 8 bytes aligned behind the header.
+    unsafe {
+        ptr::write(&raw mut (*target).header, bound);
+        ptr::write((&raw mut (*target).payload).cast(), endpoints);
+    }
+    record.submit(0);
+    true
 }
 
 fn notice(header: RecordHeader) {

@@ -28,6 +28,8 @@ pub mod kind {
     pub const CLOSE: u8 = 2;
     /// All TLS objects of a process ended: it exited, or executed another program.
     pub const EXIT: u8 = 3;
+    /// The socket of a connection became known: [`super::Endpoints`] follow the header.
+    pub const SOCKET: u8 = 4;
 }
 
 /// The direction of a chunk, seen from the traced process.
@@ -91,6 +93,12 @@ pub mod name {
     pub const TASK_EXIT: &str = "task_exit";
     /// Program at every exec.
     pub const TASK_EXEC: &str = "task_exec";
+    /// Program at every send on a socket.
+    pub const SOCKET_SEND: &str = "socket_send";
+    /// Program at every receive on a socket.
+    pub const SOCKET_RECEIVE: &str = "socket_receive";
+    /// Global: the [`super::SocketLayout`].
+    pub const SOCKET_LAYOUT: &str = "SOCKET_LAYOUT";
 }
 
 /// Which function a probe is on: how its arguments and its result are laid out.
@@ -212,7 +220,70 @@ pub struct RecordHeader {
     pub comm: [u8; COMM_LEN],
 }
 
+/// Offsets in bytes of fields of the kernel's `struct sock` (include/net/sock.h), which begins with
+/// its `struct sock_common`. They differ by kernel; the agent reads them from BTF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SocketLayout {
+    /// `skc_family`, u16.
+    pub family: u32,
+    /// `sk_protocol`, u16.
+    pub protocol: u32,
+    /// `skc_num`: the local port, u16.
+    pub local_port: u32,
+    /// `skc_dport`: the peer's port, u16 in network byte order.
+    pub peer_port: u32,
+    /// `skc_rcv_saddr`: the local IPv4 address.
+    pub local_v4: u32,
+    /// `skc_daddr`: the peer's IPv4 address.
+    pub peer_v4: u32,
+    /// `skc_v6_rcv_saddr`: the local IPv6 address.
+    pub local_v6: u32,
+    /// `skc_v6_daddr`: the peer's IPv6 address.
+    pub peer_v6: u32,
+}
+
+impl SocketLayout {
+    /// The fields in their order, as they lie in memory.
+    pub const fn words(self) -> [u32; 8] {
+        [
+            self.family,
+            self.protocol,
+            self.local_port,
+            self.peer_port,
+            self.local_v4,
+            self.peer_v4,
+            self.local_v6,
+            self.peer_v6,
+        ]
+    }
+}
+
+/// `AF_INET` (include/linux/socket.h).
+pub const AF_INET: u16 = 2;
+/// `AF_INET6` (include/linux/socket.h).
+pub const AF_INET6: u16 = 10;
+
+/// The addresses of a TCP socket, behind the header of a [`kind::SOCKET`] record.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Endpoints {
+    /// [`AF_INET`] or [`AF_INET6`].
+    pub family: u32,
+    /// In the machine's byte order.
+    pub local_port: u32,
+    /// In network byte order.
+    pub peer_port: u32,
+    /// Zero.
+    pub pad: u32,
+    /// An IPv4 address takes the first four bytes.
+    pub local: [u8; 16],
+    /// Likewise.
+    pub peer: [u8; 16],
+}
+
 const _: () = {
+    assert!(size_of::<Endpoints>() == 48);
     assert!(size_of::<RecordHeader>() == 88);
     assert!(offset_of!(RecordHeader, object) == 16);
     assert!(offset_of!(RecordHeader, comm) == 72);

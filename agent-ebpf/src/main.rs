@@ -22,6 +22,8 @@ mod connection;
 #[cfg(target_arch = "bpf")]
 mod emit;
 #[cfg(target_arch = "bpf")]
+mod socket;
+#[cfg(target_arch = "bpf")]
 mod task;
 
 #[cfg(not(target_arch = "bpf"))]

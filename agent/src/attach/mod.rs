@@ -3,6 +3,7 @@
 //! The only stage that knows aya's programs. Probes go through open descriptors, one attachment a
 //! real file, for all processes.
 
+mod layout;
 mod programs;
 mod registry;
 mod verdicts;

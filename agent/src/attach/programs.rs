@@ -1,6 +1,6 @@
 //! The kernel half, loaded, and the probes that it is attached by.
 
-use std::{fs::File, io};
+use std::{fs::File, io, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -15,7 +15,7 @@ use thiserror::Error;
 use tlstap_ebpf::{Cookie, Function, name};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::Verdicts;
+use super::{Verdicts, layout};
 use crate::{
     privilege,
     resolve::{Probe, descriptor_path},
@@ -82,7 +82,9 @@ impl KernelHalf {
     /// Loads the programs and attaches those that no library is needed for.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
         let level = if options.logging { aya_log::Level::Trace as u8 } else { 0 };
+        let sockets = layout::of_sockets(Path::new("/sys/kernel/btf/vmlinux"));
         let mut ebpf = EbpfLoader::new()
+            .override_global(name::SOCKET_LAYOUT, &sockets.unwrap_or_default().words(), true)
             // The kernel half has no CO-RE relocations, so a kernel without BTF will do.
             .btf(Btf::from_sys_fs().ok().as_ref())
             .override_global(name::FILTERED, &u32::from(options.filtered), true)
@@ -105,7 +107,20 @@ impl KernelHalf {
         for tracepoint in
             [(name::TASK_EXIT, "sched_process_exit"), (name::TASK_EXEC, "sched_process_exec")]
         {
-            programs.watch_tasks(tracepoint)?;
+            programs.tracepoint(tracepoint)?;
+        }
+        // Without sockets the peers are unknown, and everything else works.
+        for tracepoint in
+            [(name::SOCKET_SEND, "sock_send_length"), (name::SOCKET_RECEIVE, "sock_recv_length")]
+        {
+            if sockets.is_none() {
+                tracing::warn!("no BTF of sockets; the peers of connections are not known");
+                break;
+            }
+            if let Err(error) = programs.tracepoint(tracepoint) {
+                tracing::warn!(%error, "the peers of connections are not known");
+                break;
+            }
         }
         Ok(Self { programs, records, verdicts, losses })
     }
@@ -147,7 +162,8 @@ impl Programs {
         program.try_into().map_err(|error| refused(name, error))
     }
 
-    fn watch_tasks(&mut self, (name, tracepoint): (&'static str, &str)) -> Result<(), LoadError> {
+    /// Puts a program on a tracepoint for as long as the programs are loaded.
+    fn tracepoint(&mut self, (name, tracepoint): (&'static str, &str)) -> Result<(), LoadError> {
         let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         let program: &mut RawTracePoint = program.try_into().map_err(|e| refused(name, e))?;
         program.load().map_err(|error| refused(name, error))?;

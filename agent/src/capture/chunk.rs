@@ -1,9 +1,13 @@
 //! One record of the ring buffer, read field by field.
 
-use std::{fmt, mem::offset_of};
+use std::{
+    fmt,
+    mem::offset_of,
+    net::{IpAddr, SocketAddr},
+};
 
 use bytes::Bytes;
-use tlstap_ebpf::{COMM_LEN, RecordHeader, direction, kind, loss};
+use tlstap_ebpf::{AF_INET, AF_INET6, COMM_LEN, RecordHeader, direction, kind, loss};
 
 /// The direction of plaintext, seen from the traced process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -164,8 +168,19 @@ pub enum ChunkContent {
         /// Why bytes just before them are missing, if they are.
         losses: [GapReason; 2],
     },
+    /// The connection's socket became known.
+    Socket(Endpoints),
     /// The process ended, and all its TLS objects with it.
     Exit,
+}
+
+/// The addresses of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// The traced process's.
+    pub local: SocketAddr,
+    /// The other side's.
+    pub peer: SocketAddr,
 }
 
 const HEADER: usize = size_of::<RecordHeader>();
@@ -210,6 +225,7 @@ impl Chunk {
                     GapReason::from_code(header[offset_of!(RecordHeader, function)]),
                 ],
             },
+            kind::SOCKET => ChunkContent::Socket(Endpoints::read(rest)?),
             kind::EXIT => ChunkContent::Exit,
             _ => return None,
         };
@@ -217,8 +233,31 @@ impl Chunk {
     }
 }
 
-/// Fields of a header at their offsets.
-struct Fields<'a>(&'a [u8; HEADER]);
+impl Endpoints {
+    fn read(payload: &[u8]) -> Option<Self> {
+        type Layout = tlstap_ebpf::Endpoints;
+        let field = Fields(payload.get(..size_of::<Layout>())?);
+        let family = u16::try_from(field.u32(offset_of!(Layout, family))?).ok()?;
+        let port = |at| u16::try_from(field.u32(at)?).ok();
+        let address = |at| match family {
+            AF_INET => Some(IpAddr::from(field.bytes::<4>(at)?)),
+            // A socket for both carries IPv4 in IPv6 (RFC 4291, section 2.5.5.2).
+            AF_INET6 => Some(IpAddr::from(field.bytes::<16>(at)?).to_canonical()),
+            _ => None,
+        };
+        let local = address(offset_of!(Layout, local))?;
+        let peer = address(offset_of!(Layout, peer))?;
+        let local_port = port(offset_of!(Layout, local_port))?;
+        let peer_port = u16::from_be(port(offset_of!(Layout, peer_port))?);
+        Some(Self {
+            local: SocketAddr::new(local, local_port),
+            peer: SocketAddr::new(peer, peer_port),
+        })
+    }
+}
+
+/// Fields of a structure at their offsets.
+struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn bytes<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
@@ -266,6 +305,33 @@ mod tests {
             loss: GapReason::Fault,
         };
         assert_eq!(chunk.content, expect);
+    }
+
+    fn socket(family: u16, local: &[u8], peer: &[u8]) -> Option<ChunkContent> {
+        let mut payload = vec![0; size_of::<tlstap_ebpf::Endpoints>()];
+        payload[..4].copy_from_slice(&u32::from(family).to_ne_bytes());
+        payload[4..8].copy_from_slice(&43210_u32.to_ne_bytes());
+        payload[8..12].copy_from_slice(&u32::from(443_u16.to_be()).to_ne_bytes());
+        payload[16..16 + local.len()].copy_from_slice(local);
+        payload[32..32 + peer.len()].copy_from_slice(peer);
+        Chunk::read(&record(kind::SOCKET, &payload)).map(|chunk| chunk.content)
+    }
+
+    #[test]
+    fn sockets() {
+        let check = |found, local: &str, peer: &str| {
+            let (local, peer) = (local.parse().unwrap(), peer.parse().unwrap());
+            assert_eq!(found, Some(ChunkContent::Socket(Endpoints { local, peer })));
+        };
+        let v4 = socket(AF_INET, &[172, 17, 0, 2], &[172, 17, 0, 3]);
+        check(v4, "172.17.0.2:43210", "172.17.0.3:443");
+        let (mut local, mut peer) = ([0; 16], [0; 16]);
+        (local[15], peer[0], peer[15]) = (1, 0xfd, 2);
+        check(socket(AF_INET6, &local, &peer), "[::1]:43210", "[fd00::2]:443");
+        let mut mapped = [0; 16];
+        mapped[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, 1]);
+        check(socket(AF_INET6, &mapped, &mapped), "10.0.0.1:43210", "10.0.0.1:443");
+        assert_eq!(socket(1, &[], &[]), None);
     }
 
     #[test]

@@ -4,6 +4,6 @@ mod chunk;
 mod losses;
 mod ring;
 
-pub use chunk::{Call, Chunk, ChunkContent, ConnectionKey, Direction, GapReason};
+pub use chunk::{Call, Chunk, ChunkContent, ConnectionKey, Direction, Endpoints, GapReason};
 pub use losses::{Losses, LossesError};
 pub use ring::Reader;

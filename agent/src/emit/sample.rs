@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    capture::{Call, ConnectionKey, Direction, GapReason},
+    capture::{Call, ConnectionKey, Direction, Endpoints, GapReason},
     decode::{Body, Content, Exchange, Message, Request, Response, Role},
     enrich::{Container, Library, Pod, Process, Record},
 };
@@ -35,7 +35,13 @@ pub(super) fn record(content: Content) -> Record {
             version: Some("3.0.22".to_owned()),
             path: "/usr/lib/x86_64-linux-gnu/libssl.so.3".to_owned(),
         }),
+        endpoints: None,
     }
+}
+
+pub(super) fn endpoints() -> Endpoints {
+    let socket = |text: &str| text.parse().unwrap();
+    Endpoints { local: socket("172.17.0.2:43210"), peer: socket("[fd00::3]:443") }
 }
 
 pub(super) fn http() -> Record {

@@ -1,6 +1,11 @@
 //! The queue of messages that become records, in order.
 
-use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     task::AbortHandle,
@@ -14,7 +19,10 @@ use super::{
     processes::{Home, Known},
     runtimes,
 };
-use crate::decode::Message;
+use crate::{
+    capture::{ConnectionKey, Endpoints},
+    decode::Message,
+};
 
 /// The longest that a record waits for its container's name.
 pub const NAME_DEADLINE: Duration = Duration::from_millis(50);
@@ -94,24 +102,46 @@ impl Names {
     }
 }
 
+/// A message that may still get a name.
+#[derive(Debug)]
+struct Waiting {
+    deadline: Instant,
+    message: Message,
+    known: Known,
+    endpoints: Option<Endpoints>,
+}
+
 /// Turns messages into records, in the order given.
 #[derive(Debug)]
 pub struct Enricher {
     names: Names,
     clock: Clock,
-    waiting: VecDeque<(Instant, Message, Known)>,
+    waiting: VecDeque<Waiting>,
+    endpoints: HashMap<ConnectionKey, Endpoints>,
 }
 
 impl Enricher {
     /// Takes names from the given caches.
     pub fn new(names: Names) -> Self {
-        Self { names, clock: Clock::now(), waiting: VecDeque::new() }
+        Self { names, clock: Clock::now(), waiting: VecDeque::new(), endpoints: HashMap::new() }
     }
 
     /// Adds a message; its process is looked at now.
     pub fn push(&mut self, message: Message) {
         let known = self.names.processes.know(message.connection.pid);
-        self.waiting.push_back((Instant::now() + NAME_DEADLINE, message, known));
+        let endpoints = self.endpoints.get(&message.connection).copied();
+        let deadline = Instant::now() + NAME_DEADLINE;
+        self.waiting.push_back(Waiting { deadline, message, known, endpoints });
+    }
+
+    /// The socket of a connection became known.
+    pub fn bind(&mut self, connection: ConnectionKey, endpoints: Endpoints) {
+        self.endpoints.insert(connection, endpoints);
+    }
+
+    /// A connection ended.
+    pub fn unbind(&mut self, connection: ConnectionKey) {
+        self.endpoints.remove(&connection);
     }
 
     /// Whether a message still waits.
@@ -121,17 +151,18 @@ impl Enricher {
 
     /// The next record that has its names, or has waited long enough.
     pub fn pop(&mut self) -> Option<Record> {
-        let (deadline, _, known) = self.waiting.front()?;
+        let Waiting { deadline, known, .. } = self.waiting.front()?;
         let (container, pending) = self.names.container(&known.home);
         if pending && Instant::now() < *deadline {
             return None;
         }
-        let (_, message, known) = self.waiting.pop_front()?;
+        let Waiting { message, known, endpoints, .. } = self.waiting.pop_front()?;
         Some(Record {
             timestamp_ns: self.clock.timestamp_ns(message.began()),
             process: known.process,
             container,
             tls: self.names.libraries.look_up(message.call.library, message.connection.pid),
+            endpoints,
             message,
         })
     }
@@ -139,7 +170,7 @@ impl Enricher {
     /// Completes when [`Enricher::pop`] may give more; never when nothing waits.
     pub async fn ready(&self) {
         match self.waiting.front() {
-            Some((deadline, ..)) => {
+            Some(Waiting { deadline, .. }) => {
                 let _ = timeout_at(*deadline, self.names.containers.changed()).await;
             }
             None => std::future::pending().await,

@@ -20,7 +20,7 @@ pub use libraries::Libraries;
 pub use processes::Processes;
 pub use runtimes::runtime_sockets;
 
-use crate::decode::Message;
+use crate::{capture::Endpoints, decode::Message};
 
 /// A message with all that is known about its process. What `emit` writes.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub struct Record {
     pub container: Option<Container>,
     /// The TLS library.
     pub tls: Option<Library>,
+    /// The addresses of its connection.
+    pub endpoints: Option<Endpoints>,
 }
 
 /// What is known about a process.

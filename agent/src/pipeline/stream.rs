@@ -133,6 +133,9 @@ impl<W: Write> Stream<W> {
         if let ChunkContent::Data { bytes, .. } = &chunk.content {
             self.counts.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
+        if let ChunkContent::Socket(endpoints) = chunk.content {
+            self.enricher.bind(chunk.connection, endpoints);
+        }
         let mut segments = Vec::new();
         self.streams.push(chunk, &mut segments);
         self.decode(segments);
@@ -140,7 +143,11 @@ impl<W: Write> Stream<W> {
 
     fn decode(&mut self, segments: Vec<Segment>) {
         let mut messages = Vec::new();
+        let mut ended = Vec::new();
         for segment in segments {
+            if segment.content == SegmentContent::End {
+                ended.push(segment.connection);
+            }
             if self.settings.raw {
                 messages.extend(raw::message(&segment));
                 continue;
@@ -151,12 +158,13 @@ impl<W: Write> Stream<W> {
                 .entry(key)
                 .or_insert_with(|| decode::Connection::new(&self.settings.decode));
             decoder.push(&segment, &mut messages);
-            if segment.content == SegmentContent::End {
-                self.decoders.remove(&key);
-            }
         }
         for message in messages {
             self.enricher.push(message);
+        }
+        for connection in ended {
+            self.decoders.remove(&connection);
+            self.enricher.unbind(connection);
         }
     }
 

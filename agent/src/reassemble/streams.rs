@@ -33,6 +33,10 @@ impl Streams {
                 }
                 self.end(connection, call, out);
             }
+            // From here on there is something to end.
+            ChunkContent::Socket(_) => {
+                self.expected.entry(connection).or_default();
+            }
             ChunkContent::Exit => self.end_process(connection.pid, call, out),
         }
     }

@@ -156,6 +156,7 @@ fn record(recording: &Recording, message: Message) -> Result<Record> {
         process: program.process.clone(),
         container: program.container.clone(),
         tls: Some(program.library.clone()),
+        endpoints: None,
         message,
     })
 }

@@ -6,7 +6,10 @@ mod origin;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    net::{IpAddr, SocketAddr},
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -110,9 +113,25 @@ enum Rest<'a> {
 
 #[derive(Serialize)]
 struct Network {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<Endpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<Endpoint>,
     connection: Connection,
     #[serde(skip_serializing_if = "Option::is_none")]
     io: Option<Io>,
+}
+
+#[derive(Serialize)]
+struct Endpoint {
+    address: IpAddr,
+    port: u16,
+}
+
+impl Endpoint {
+    const fn of(socket: SocketAddr) -> Self {
+        Self { address: socket.ip(), port: socket.port() }
+    }
 }
 
 #[derive(Serialize)]
@@ -158,6 +177,8 @@ impl<'a> Line<'a> {
             k8s: K8s::of(record.container.as_ref()),
             tls: record.tls.as_ref().map(Tls::of),
             network: Network {
+                local: record.endpoints.map(|both| Endpoint::of(both.local)),
+                peer: record.endpoints.map(|both| Endpoint::of(both.peer)),
                 connection: Connection { id },
                 io: direction.map(|direction| Io { direction }),
             },

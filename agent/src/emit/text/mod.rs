@@ -21,7 +21,7 @@ use super::{
     url::Url,
 };
 use crate::{
-    capture::Direction,
+    capture::{Direction, Endpoints},
     decode::{Body, Content, Exchange, Request, Role},
     enrich::Record,
 };
@@ -85,9 +85,9 @@ impl Text {
             Content::Opaque { bytes: [transmit, receive] } => {
                 let (sent, received) = (Size(*transmit), Size(*receive));
                 let what = kind("·", "opaque") + &format!("{sent} sent, {received} received");
-                writeln!(out, "{}", self.paint(DIM, what))
+                writeln!(out, "{}{}", self.paint(DIM, what), self.peer(record))
             }
-            Content::Http(exchange) => self.exchange(exchange, out),
+            Content::Http(exchange) => self.exchange(exchange, &self.peer(record), out),
         }
     }
 
@@ -95,7 +95,7 @@ impl Text {
     fn heading(&self, out: &mut impl Write) -> io::Result<()> {
         let (container, process) = (self.container.width, self.process.width);
         let names = format!(
-            "{:<12}  {:<container$}  {:<process$}    {:<7}  STATUS  DURATION   REQUEST   RESPONSE   URL",
+            "{:<12}  {:<container$}  {:<process$}    {:<7}  STATUS  DURATION   REQUEST   RESPONSE   URL @ PEER",
             "TIME", "CONTAINER", "PROCESS[PID]", "METHOD"
         );
         writeln!(out, "{}", self.paint(DIM, names))
@@ -110,7 +110,7 @@ impl Text {
     }
 
     /// What was asked for stands last: it may be of any length.
-    fn exchange(&self, exchange: &Exchange, out: &mut impl Write) -> io::Result<()> {
+    fn exchange(&self, exchange: &Exchange, peer: &str, out: &mut impl Write) -> io::Result<()> {
         let arrow = match exchange.role {
             Role::Client => "→",
             Role::Server => "←",
@@ -130,11 +130,18 @@ impl Text {
         let request = size(exchange.request.as_ref().map(|request| &request.body));
         let response = size(exchange.response.as_ref().map(|response| &response.body));
         let what = kind(arrow, &method);
-        writeln!(out, "{what}{status}  {span}  {request}  {response}  {target}")?;
+        writeln!(out, "{what}{status}  {span}  {request}  {response}  {target}{peer}")?;
         if self.view.bodies {
             self.messages(exchange, out)?;
         }
         Ok(())
+    }
+
+    /// The other side's address, where it is known.
+    fn peer(&self, record: &Record) -> String {
+        let shown =
+            |endpoints: &Endpoints| self.paint(DIM, format!(" @ {}", endpoints.peer)).to_string();
+        record.endpoints.as_ref().map(shown).unwrap_or_default()
     }
 
     /// Headers and bodies, those of the request marked `>`, those of the response `<`.

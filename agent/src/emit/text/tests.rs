@@ -62,6 +62,17 @@ fn a_pod_is_named_in_full() {
 }
 
 #[test]
+fn the_peer_stands_last() {
+    let mut record = sample::http();
+    record.endpoints = Some(sample::endpoints());
+    check(
+        &record,
+        "20:24:52.708  web           curl[41]          \
+         → POST        200   1.20 ms       5 B    5.16 kB~  web/a?b=1 @ [fd00::3]:443\n",
+    );
+}
+
+#[test]
 fn other_records_are_lines_too() {
     check(
         &sample::data(b"GET /\r\n\x1b[2J\xff"),
