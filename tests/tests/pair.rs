@@ -39,7 +39,16 @@ fn one_event_on_each_side(node: &Node) -> Result<()> {
         the_library(event, docker)?;
         the_container(event, container, docker)?;
     }
-    Ok(())
+    the_addresses(client_event, server_event)
+}
+
+/// What is local to the one is the other's peer, and the server's port is the one it listens on.
+fn the_addresses(client: &Value, server: &Value) -> Result<()> {
+    for (one, other) in [("/network/local", "/network/peer"), ("/network/peer", "/network/local")] {
+        let (one, other) = (client.pointer(one), server.pointer(other));
+        ensure!(one.is_some() && one == other, "{one:?} is not {other:?}");
+    }
+    expect(client, &[("/network/peer/port", json!(web::PORT.parse::<u16>()?))])
 }
 
 /// Runs curl in a container; its host pid, which curl takes over from a waiting shell.
