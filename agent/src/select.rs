@@ -2,6 +2,8 @@
 //!
 //! Those of one kind are alternatives; those of different kinds must all hold.
 
+use std::fmt;
+
 use wildmatch::WildMatch;
 
 use crate::{
@@ -35,6 +37,30 @@ pub struct PodName {
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
+}
+
+impl fmt::Display for Filters {
+    /// As on the command line. What a user typed is escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pods = self.pods.iter().map(|PodName { namespace, name }| {
+            namespace.as_ref().map_or(name.clone(), |namespace| format!("{namespace}/{name}"))
+        });
+        let options = [
+            ("container", self.containers.clone()),
+            ("pod", pods.collect()),
+            ("namespace", self.namespaces.clone()),
+            ("image", self.images.iter().map(ToString::to_string).collect()),
+            ("pid", self.pids.iter().map(ToString::to_string).collect()),
+            ("comm", self.commands.clone()),
+            ("exe", self.executables.iter().map(ToString::to_string).collect()),
+        ];
+        let words: Vec<_> = options
+            .iter()
+            .flat_map(|(option, values)| values.iter().map(move |value| (option, value)))
+            .map(|(option, value)| format!("--{option} {}", value.escape_debug()))
+            .collect();
+        f.write_str(&words.join(" "))
+    }
 }
 
 /// The shortest beginning of a container id that is taken as one.
@@ -161,6 +187,20 @@ mod tests {
 
     fn globs(list: &[&str]) -> Vec<WildMatch> {
         list.iter().map(|glob| WildMatch::new(glob)).collect()
+    }
+
+    #[test]
+    fn shown_as_typed() {
+        let filters = Filters {
+            containers: vec!["web".to_owned(), "d\x1bb".to_owned()],
+            pods: vec![PodName { namespace: Some("shop".to_owned()), name: "web-0".to_owned() }],
+            images: vec![WildMatch::new("*/web:1")],
+            pids: vec![41],
+            ..Filters::default()
+        };
+        let expect =
+            "--container web --container d\\u{1b}b --pod shop/web-0 --image */web:1 --pid 41";
+        assert_eq!(filters.to_string(), expect);
     }
 
     #[test]

@@ -113,7 +113,7 @@ where
         if let Some(matched) = matched {
             time::sleep(PATIENCE).await;
             if !matched.load(Ordering::Relaxed) {
-                say("no process matches the filters yet; waiting for one");
+                say(&format!("no process matches {} yet; waiting for one", options.filters));
             }
         }
         std::future::pending::<()>().await
