@@ -13,6 +13,7 @@ pub mod deadline;
 pub mod docker;
 pub mod event;
 pub mod feed;
+pub mod musl;
 pub mod node;
 pub mod podman;
 pub mod process;

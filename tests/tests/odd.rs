@@ -1,7 +1,7 @@
 //! Issue 3: containers that share namespaces with the host, have next to nothing in them, or no
 //! runtime behind them.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use tlstap_tests::{
     agent::Launch,
     docker::{Container, Derived, Docker},
     event::{exchanges, expect, number, text},
+    musl,
     node::Node,
     talk::Talk,
     tool,
@@ -22,6 +23,7 @@ crate::tests![
     read_only,
     one_binary_and_its_libraries,
     one_static_binary,
+    linked_to_musl,
     without_a_runtime,
     in_a_user_namespace,
 ];
@@ -124,26 +126,36 @@ fn one_binary_and_its_libraries(node: &Node) -> Result<()> {
 }
 
 fn one_static_binary(node: &Node) -> Result<()> {
-    let docker = node.docker()?;
     let folder = tempfile::tempdir()?;
     Talk::compile_static(folder.path())?;
-    fs::write(folder.path().join("text"), "ping")?;
-    let image = docker.derive("FROM scratch\nCOPY talk text /\n", folder.path())?;
-    let run = docker.run("static")?.of_image(image.name());
+    from_scratch(node, folder.path(), &[("/tls/path", json!("/talk"))])
+}
+
+fn linked_to_musl(node: &Node) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let library = musl::root(folder.path())?;
+    let tls = [
+        ("/tls/path", json!(format!("/{library}"))),
+        ("/tls/library", json!("openssl")),
+        ("/tls/version", json!(musl::VERSION)),
+    ];
+    from_scratch(node, folder.path(), &tls)
+}
+
+/// Holds `/talk` to be captured and named in a container that has these files and no others.
+fn from_scratch(node: &Node, root: &Path, tls: &[(&str, Value)]) -> Result<()> {
+    let docker = node.docker()?;
+    fs::write(root.join("text"), "ping")?;
+    let image = docker.derive("FROM scratch\nCOPY . /\n", root)?;
+    let run = docker.run("scratch")?.of_image(image.name());
     let (mut child, container) = run.attached(&["/talk", "/text", "/text"])?;
     let pid = u64::from(container.pid()?);
     let mut agent = node.tlstap(&["trace", "--raw", "-o", "json"])?.ready()?;
     child.tell("go\n")?;
     let mine = |event: &Value| number(event, "/process/pid") == Some(pid);
     for event in agent.wait_for_count("its pieces", 4, mine)? {
-        expect(
-            &event,
-            &[
-                ("/container/name", json!(container.name())),
-                ("/tls/path", json!("/talk")),
-                ("/text", json!("ping")),
-            ],
-        )?;
+        expect(&event, &[("/container/name", json!(container.name())), ("/text", json!("ping"))])?;
+        expect(&event, tls)?;
     }
     agent.stop()?;
     Ok(())

@@ -44,8 +44,10 @@ fn test_packages() -> Result<()> {
             Package::new("iproute2", "ip"),
             Package::new("libc6-dev", "/usr/include/stdio.h"),
             Package::new("libssl-dev", "/usr/include/openssl/ssl.h"),
+            Package::new("musl-tools", "musl-gcc"),
             Package::new("openssl", "openssl"),
             Package::new("podman", "podman"),
+            Package::new("python3-pip", "pip3"),
         ],
     )
 }

@@ -78,5 +78,7 @@ impl Selection {
     /// Forgets a process.
     pub(super) fn forget(&mut self, pid: u32) {
         self.undecided.remove(&pid);
+        // The kernel half has done so at its exit, but a decision may have come after that.
+        self.verdicts.clear(pid);
     }
 }
