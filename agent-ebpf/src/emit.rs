@@ -91,7 +91,7 @@ pub(crate) fn call(
     connection.offset[side] = start + moved;
 }
 
-/// Sends the next chunk of a call. Returns 1 to stop the loop.
+/// Sends the next chunk of a call. Returns 0: the loop goes on, also after a loss.
 extern "C" fn chunk(_index: u32, walk: *mut Walk) -> i64 {
     // SAFETY: `call` passes its own walk and waits for the loop to end.
     let walk = unsafe { &mut *walk };

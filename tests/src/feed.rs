@@ -59,35 +59,29 @@ impl Feed {
     /// Waits until there are more than `seen` lines, the pipe ends, or the deadline passes.
     /// Returns whether there can be something new.
     pub fn grew(&self, seen: usize, deadline: Instant) -> bool {
-        let mut state = self.state();
-        while state.lines.len() <= seen && !state.ended {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            state = match self.0.changed.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
-        state.lines.len() > seen
+        let more = |state: &State| state.lines.len() > seen;
+        more(&self.wait(deadline, |state| more(state) || state.ended))
     }
 
     /// Whether the pipe's other end was closed by everyone within the limit.
     pub fn ended(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
+        self.wait(Instant::now() + limit, |state| state.ended).ended
+    }
+
+    /// The state when it is as wanted, or at the deadline.
+    fn wait(&self, deadline: Instant, done: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let mut state = self.state();
-        while !state.ended {
+        while !done(&state) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return false;
+                break;
             }
             state = match self.0.changed.wait_timeout(state, left) {
                 Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
-        true
+        state
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -3,7 +3,7 @@
 use std::{fs::File, io, path::Path};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader,
     maps::{MapData, PerCpuArray, RingBuf},
     programs::{
         ProgramError, RawTracePoint, UProbe,
@@ -85,8 +85,8 @@ impl KernelHalf {
         let sockets = layout::of_sockets(Path::new("/sys/kernel/btf/vmlinux"));
         let mut ebpf = EbpfLoader::new()
             .override_global(name::SOCKET_LAYOUT, &sockets.unwrap_or_default().words(), true)
-            // The kernel half has no CO-RE relocations, so a kernel without BTF will do.
-            .btf(Btf::from_sys_fs().ok().as_ref())
+            // The kernel half has no CO-RE relocations, so the kernel's types are not needed.
+            .btf(None)
             .override_global(name::FILTERED, &u32::from(options.filtered), true)
             .override_global(name::MAX_CALL_BYTES, &options.max_call_bytes, true)
             .override_global(aya_log::LEVEL, &level, true)
@@ -110,17 +110,10 @@ impl KernelHalf {
             programs.tracepoint(tracepoint)?;
         }
         // Without sockets the peers are unknown, and everything else works.
-        for tracepoint in
-            [(name::SOCKET_SEND, "sock_send_length"), (name::SOCKET_RECEIVE, "sock_recv_length")]
-        {
-            if sockets.is_none() {
-                tracing::warn!("no BTF of sockets; the peers of connections are not known");
-                break;
-            }
-            if let Err(error) = programs.tracepoint(tracepoint) {
-                tracing::warn!(%error, "the peers of connections are not known");
-                break;
-            }
+        if sockets.is_none() {
+            tracing::warn!("no BTF of sockets; the peers of connections are not known");
+        } else if let Err(error) = programs.follow_sockets() {
+            tracing::warn!(%error, "the peers of connections are not known");
         }
         Ok(Self { programs, records, verdicts, losses })
     }
@@ -160,6 +153,11 @@ impl Programs {
     fn uprobe(&mut self, name: &'static str) -> Result<&mut UProbe, LoadError> {
         let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         program.try_into().map_err(|error| refused(name, error))
+    }
+
+    fn follow_sockets(&mut self) -> Result<(), LoadError> {
+        self.tracepoint((name::SOCKET_SEND, "sock_send_length"))?;
+        self.tracepoint((name::SOCKET_RECEIVE, "sock_recv_length"))
     }
 
     /// Puts a program on a tracepoint for as long as the programs are loaded.

@@ -103,9 +103,7 @@ impl Hooks {
         for &pid in pids.iter().filter(|&&pid| pid != std::process::id()) {
             self.scan_process(pid, &mut unrelated);
         }
-        let now = Instant::now();
-        self.registry.retain_processes(&pids.into_iter().collect(), now);
-        self.registry.expire(now);
+        self.registry.retain_processes(&pids.into_iter().collect(), Instant::now());
     }
 
     fn scan_process(&mut self, pid: u32, unrelated: &mut HashSet<(u64, u64)>) {
