@@ -6,6 +6,7 @@
 
 mod web;
 
+mod addresses;
 mod changed;
 mod endings;
 mod exchanges;
@@ -61,6 +62,7 @@ const ALL: &[&[(&str, Test)]] = &[
     idle::TESTS,
     pair::TESTS,
     programs::TESTS,
+    addresses::TESTS,
     exchanges::TESTS,
     many::TESTS,
     changed::TESTS,

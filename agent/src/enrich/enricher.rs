@@ -145,6 +145,8 @@ struct Waiting {
     message: Message,
     known: Known,
     socket: Option<Arc<Socket>>,
+    /// Whether the socket may become known soon.
+    expects: bool,
 }
 
 /// Turns messages into records, in the order given.
@@ -153,7 +155,8 @@ pub struct Enricher {
     names: Names,
     clock: Clock,
     waiting: VecDeque<Waiting>,
-    sockets: HashMap<ConnectionKey, Arc<Socket>>,
+    /// Of connections whose socket is known, or `None` while it is looked for.
+    sockets: HashMap<ConnectionKey, Option<Arc<Socket>>>,
 }
 
 impl Enricher {
@@ -165,19 +168,33 @@ impl Enricher {
     /// Adds a message; its process is looked at now.
     pub fn push(&mut self, message: Message) {
         let known = self.names.processes.know(message.connection.pid);
-        let socket = self.sockets.get(&message.connection).cloned();
+        let socket = self.sockets.get(&message.connection);
+        let expects = socket == Some(&None);
+        let socket = socket.cloned().flatten();
         let deadline = Instant::now() + NAME_DEADLINE;
-        self.waiting.push_back(Waiting { deadline, message, known, socket });
+        self.waiting.push_back(Waiting { deadline, message, known, socket, expects });
     }
 
-    /// The socket of a connection became known.
+    /// The socket of a connection became known, for the messages that wait too.
     pub fn bind(&mut self, connection: ConnectionKey, socket: Socket) {
-        self.sockets.insert(connection, Arc::new(socket));
+        let socket = Arc::new(socket);
+        for waiting in &mut self.waiting {
+            if waiting.expects && waiting.message.connection == connection {
+                waiting.socket = Some(Arc::clone(&socket));
+                waiting.expects = false;
+            }
+        }
+        self.sockets.insert(connection, Some(socket));
+    }
+
+    /// The socket of a connection is looked for.
+    pub fn expect(&mut self, connection: ConnectionKey) {
+        self.sockets.entry(connection).or_default();
     }
 
     /// Whether the socket of a connection is known.
     pub fn is_bound(&self, connection: ConnectionKey) -> bool {
-        self.sockets.contains_key(&connection)
+        matches!(self.sockets.get(&connection), Some(Some(_)))
     }
 
     /// A connection ended, or its socket is not known any more.
@@ -192,10 +209,10 @@ impl Enricher {
 
     /// The next record that has its names, or has waited long enough.
     pub fn pop(&mut self) -> Option<Record> {
-        let Waiting { deadline, known, socket, .. } = self.waiting.front()?;
+        let Waiting { deadline, known, socket, expects, .. } = self.waiting.front()?;
         let (container, unnamed) = self.names.container(&known.home);
         let (peer, unknown) = self.names.peer(socket.as_deref());
-        if (unnamed || unknown) && Instant::now() < *deadline {
+        if (unnamed || unknown || *expects) && Instant::now() < *deadline {
             return None;
         }
         let Waiting { message, known, socket, .. } = self.waiting.pop_front()?;

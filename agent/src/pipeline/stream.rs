@@ -161,8 +161,10 @@ impl<W: Write> Stream<W> {
             ChunkContent::Socket(socket) => self.bind(connection, socket.clone()),
             ChunkContent::Unbound => self.enricher.unbind(connection),
             ChunkContent::Elsewhere => {
-                let only = self.streams.of_process(connection.pid) == [connection];
+                let mut open = self.streams.of_process(connection.pid).into_iter();
+                let only = open.all(|other| other == connection);
                 self.search.elsewhere(connection, only);
+                self.enricher.expect(connection);
             }
             ChunkContent::Descriptor(number) => self.search.descriptor(connection, *number),
             ChunkContent::Exit => self.search.forget(connection.pid),
