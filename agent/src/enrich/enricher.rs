@@ -13,14 +13,15 @@ use tokio::{
 };
 
 use super::{
-    Container, Libraries, Process, Processes, Record,
+    Container, Libraries, Library, Note, Process, Processes, Record, Recorded,
     clock::Clock,
-    containers::{Containers, Lookup},
+    containers::Containers,
+    notes::Notes,
     processes::{Home, Known},
     runtimes,
 };
 use crate::{
-    capture::{ConnectionKey, Endpoints},
+    capture::{Chunk, ConnectionKey, Endpoints},
     decode::Message,
 };
 
@@ -56,23 +57,7 @@ impl Names {
     /// The container of a process, as far as it is known now; `None` on the host. The flag says
     /// whether more may become known soon.
     pub(crate) fn container(&self, home: &Home) -> (Option<Container>, bool) {
-        match home {
-            Home::Host => (None, false),
-            Home::Root { name } => {
-                (Some(Container { name: Some(name.clone()), ..Container::default() }), false)
-            }
-            Home::Container(id) => match self.containers.look_up(id) {
-                Lookup::Known(container) => (Some(container), false),
-                unnamed => {
-                    let container = Container {
-                        id: Some(id.id.clone()),
-                        runtime: id.runtime.map(str::to_owned),
-                        ..Container::default()
-                    };
-                    (Some(container), unnamed == Lookup::Pending)
-                }
-            },
-        }
+        home.container(|id| self.containers.look_up(id))
     }
 }
 
@@ -102,11 +87,46 @@ impl Names {
     }
 }
 
+/// Where names come from.
+#[derive(Debug)]
+enum Source {
+    /// This node, now.
+    Live(Names),
+    /// A recording; nothing else is looked at.
+    Recorded(Recorded),
+}
+
+impl Source {
+    fn process(&self, pid: u32) -> Known {
+        match self {
+            Self::Live(names) => names.processes.know(pid),
+            Self::Recorded(names) => names.know(pid),
+        }
+    }
+
+    /// As [`Names::container`]; `chunk` is the one that asks.
+    fn container(&self, home: &Home, chunk: u64) -> (Option<Container>, bool) {
+        match self {
+            Self::Live(names) => names.container(home),
+            Self::Recorded(names) => home.container(|id| names.container(id, chunk)),
+        }
+    }
+
+    fn library(&self, number: u32, pid: u32, chunk: u64) -> Option<Library> {
+        match self {
+            Self::Live(names) => names.libraries.look_up(number, pid),
+            Self::Recorded(names) => names.library(number, pid, chunk),
+        }
+    }
+}
+
 /// A message that may still get a name.
 #[derive(Debug)]
 struct Waiting {
     deadline: Instant,
     message: Message,
+    /// The number of the chunk that completed it.
+    chunk: u64,
     known: Known,
     endpoints: Option<Endpoints>,
 }
@@ -114,24 +134,95 @@ struct Waiting {
 /// Turns messages into records, in the order given.
 #[derive(Debug)]
 pub struct Enricher {
-    names: Names,
+    source: Source,
     clock: Clock,
     waiting: VecDeque<Waiting>,
     endpoints: HashMap<ConnectionKey, Endpoints>,
+    /// Chunks so far.
+    chunk: u64,
+    /// For a recording.
+    notes: Option<Notes>,
+    /// The process of the last chunk, as it was noted.
+    noted: Option<Known>,
 }
 
 impl Enricher {
     /// Takes names from the given caches.
     pub fn new(names: Names) -> Self {
-        Self { names, clock: Clock::now(), waiting: VecDeque::new(), endpoints: HashMap::new() }
+        Self::from(Source::Live(names), Clock::now())
+    }
+
+    /// Takes names and times from a recording.
+    pub(crate) fn recorded(names: Recorded) -> Self {
+        let clock = names.clock();
+        Self::from(Source::Recorded(names), clock)
+    }
+
+    fn from(source: Source, clock: Clock) -> Self {
+        Self {
+            source,
+            clock,
+            waiting: VecDeque::new(),
+            endpoints: HashMap::new(),
+            chunk: 0,
+            notes: None,
+            noted: None,
+        }
+    }
+
+    /// From now on keeps notes for a recording.
+    pub(crate) fn keep_notes(&mut self) {
+        self.notes = Some(Notes::new(self.clock));
+    }
+
+    /// The notes since the last time, in order. Those about the process of a chunk are there once
+    /// the chunk has begun.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
+        self.notes.as_mut().map_or_else(Vec::new, Notes::take)
+    }
+
+    /// Takes a note from the recording, at its place between the chunks.
+    pub(crate) fn advance(&mut self, note: Note) {
+        if let Source::Recorded(names) = &mut self.source {
+            names.advance(note);
+        }
+    }
+
+    /// A chunk comes; the messages pushed until the next one are completed by it.
+    pub(crate) fn begin(&mut self, chunk: &Chunk) {
+        self.chunk += 1;
+        let Some(notes) = &mut self.notes else { return };
+        let pid = chunk.connection.pid;
+        let known = self.source.process(pid);
+        notes.process(&known);
+        // A replay may make a record where this trace makes none.
+        if let (Some(names), false) = self.source.container(&known.home, self.chunk) {
+            notes.container(&known.home, &names, None);
+        }
+        let number = chunk.call.library;
+        notes.library(number, pid, &self.source.library(number, pid, self.chunk), None);
+        self.noted = Some(known);
     }
 
     /// Adds a message; its process is looked at now.
     pub fn push(&mut self, message: Message) {
-        let known = self.names.processes.know(message.connection.pid);
+        let known = self.process(message.connection.pid);
         let endpoints = self.endpoints.get(&message.connection).copied();
         let deadline = Instant::now() + NAME_DEADLINE;
-        self.waiting.push_back(Waiting { deadline, message, known, endpoints });
+        let chunk = self.chunk;
+        self.waiting.push_back(Waiting { deadline, message, chunk, known, endpoints });
+    }
+
+    fn process(&mut self, pid: u32) -> Known {
+        // What was noted a moment ago may be different by now.
+        if let Some(noted) = self.noted.as_ref().filter(|noted| noted.process.pid == pid) {
+            return noted.clone();
+        }
+        let known = self.source.process(pid);
+        if let Some(notes) = &mut self.notes {
+            notes.process(&known);
+        }
+        known
     }
 
     /// The socket of a connection became known.
@@ -151,17 +242,25 @@ impl Enricher {
 
     /// The next record that has its names, or has waited long enough.
     pub fn pop(&mut self) -> Option<Record> {
-        let Waiting { deadline, known, .. } = self.waiting.front()?;
-        let (container, pending) = self.names.container(&known.home);
+        let Waiting { deadline, known, chunk, .. } = self.waiting.front()?;
+        let (container, pending) = self.source.container(&known.home, *chunk);
         if pending && Instant::now() < *deadline {
             return None;
         }
-        let Waiting { message, known, endpoints, .. } = self.waiting.pop_front()?;
+        let Waiting { message, known, chunk, endpoints, .. } = self.waiting.pop_front()?;
+        let (number, pid) = (message.call.library, message.connection.pid);
+        let tls = self.source.library(number, pid, chunk);
+        if let Some(notes) = &mut self.notes {
+            if let Some(names) = &container {
+                notes.container(&known.home, names, Some(chunk));
+            }
+            notes.library(number, pid, &tls, Some(chunk));
+        }
         Some(Record {
             timestamp_ns: self.clock.timestamp_ns(message.began()),
             process: known.process,
             container,
-            tls: self.names.libraries.look_up(message.call.library, message.connection.pid),
+            tls,
             endpoints,
             message,
         })
@@ -169,11 +268,12 @@ impl Enricher {
 
     /// Completes when [`Enricher::pop`] may give more; never when nothing waits.
     pub async fn ready(&self) {
-        match self.waiting.front() {
-            Some(Waiting { deadline, .. }) => {
-                let _ = timeout_at(*deadline, self.names.containers.changed()).await;
+        match (self.waiting.front(), &self.source) {
+            (Some(Waiting { deadline, .. }), Source::Live(names)) => {
+                let _ = timeout_at(*deadline, names.containers.changed()).await;
             }
-            None => std::future::pending().await,
+            (Some(_), Source::Recorded(_)) => {}
+            (None, _) => std::future::pending().await,
         }
     }
 }

@@ -15,8 +15,9 @@ use crate::{
     capture::{Chunk, ChunkContent, ConnectionKey},
     decode::{self, raw},
     emit::Writer,
-    enrich::{Enricher, Names},
+    enrich::{Enricher, Note},
     reassemble::{Segment, SegmentContent, Streams},
+    recording::Recorder,
     select::Filters,
 };
 
@@ -45,7 +46,8 @@ pub(super) enum Ended {
 pub(super) struct Settings {
     pub(super) raw: bool,
     pub(super) decode: decode::Options,
-    pub(super) filters: Filters,
+    /// All of them must hold.
+    pub(super) filters: Vec<Filters>,
     /// Stop after this many records.
     pub(super) count: Option<u64>,
 }
@@ -58,12 +60,13 @@ pub(super) struct Stream<W: Write> {
     enricher: Enricher,
     writer: Writer<W>,
     counts: Arc<Counts>,
+    recorder: Option<Recorder>,
 }
 
 impl<W: Write> Stream<W> {
     pub(super) fn new(
         settings: Settings,
-        names: Names,
+        enricher: Enricher,
         writer: Writer<W>,
         counts: Arc<Counts>,
     ) -> Self {
@@ -71,17 +74,34 @@ impl<W: Write> Stream<W> {
             settings,
             streams: Streams::default(),
             decoders: HashMap::new(),
-            enricher: Enricher::new(names),
+            enricher,
             writer,
             counts,
+            recorder: None,
         }
     }
 
-    /// Runs until the chunks end, the count is reached, or the output fails.
-    pub(super) async fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) -> Ended {
-        let ended = self.pump(&mut chunks).await;
+    /// Records every chunk from now on.
+    pub(super) fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
+        self.enricher.keep_notes();
+    }
+
+    /// Runs until the chunks end, the count is reached, or the output fails. Gives the recorder
+    /// back, which lacks the end only.
+    pub(super) async fn run(
+        mut self,
+        mut chunks: mpsc::Receiver<Chunk>,
+    ) -> (Ended, Option<Recorder>) {
+        let written = self.pump(&mut chunks).await;
+        self.note();
+        (self.end(written), self.recorder)
+    }
+
+    /// Writes what is buffered; `written` is how writing went so far.
+    pub(super) fn end(&mut self, written: io::Result<()>) -> Ended {
         let flushed = self.writer.flush();
-        match ended.and(flushed) {
+        match written.and(flushed) {
             Ok(()) => Ended::Done,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ended::Closed,
             Err(error) => Ended::Failed(error),
@@ -98,6 +118,7 @@ impl<W: Write> Stream<W> {
                 Err(mpsc::error::TryRecvError::Disconnected) => None,
                 Err(mpsc::error::TryRecvError::Empty) => {
                     self.writer.flush()?;
+                    self.keep();
                     tokio::select! {
                         chunk = chunks.recv() => chunk,
                         () = self.enricher.ready() => continue,
@@ -112,7 +133,7 @@ impl<W: Write> Stream<W> {
     }
 
     /// Gives up on what is unfinished, and waits for the last names.
-    async fn finish(&mut self) -> io::Result<()> {
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
         let mut decoders: Vec<_> = self.decoders.drain().collect();
         // In the order in which they began, so that output does not depend on hashing.
         decoders.sort_unstable_by_key(|(key, _)| (key.birth, *key));
@@ -129,7 +150,33 @@ impl<W: Write> Stream<W> {
         Ok(())
     }
 
-    fn take(&mut self, chunk: Chunk) {
+    /// Takes a note from a recording.
+    pub(super) fn advance(&mut self, note: Note) {
+        self.enricher.advance(note);
+    }
+
+    /// Records the names that became known.
+    fn note(&mut self) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.notes(self.enricher.take_notes());
+        }
+    }
+
+    /// Makes sure that what was recorded outlives the agent.
+    fn keep(&mut self) {
+        self.note();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush();
+        }
+    }
+
+    /// Takes the next chunk.
+    pub(super) fn take(&mut self, chunk: Chunk) {
+        self.enricher.begin(&chunk);
+        self.note();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.chunk(&chunk);
+        }
         if let ChunkContent::Data { bytes, .. } = &chunk.content {
             self.counts.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
@@ -169,11 +216,12 @@ impl<W: Write> Stream<W> {
     }
 
     /// Writes the records that are ready. `true`: as many as were asked for are written.
-    fn write(&mut self) -> io::Result<bool> {
+    pub(super) fn write(&mut self) -> io::Result<bool> {
         while let Some(record) = self.enricher.pop() {
             let thread = record.message.call.thread_name();
             let container = record.container.as_ref();
-            if !self.settings.filters.select(&record.process, container, Some(&thread)) {
+            let select = |f: &Filters| f.select(&record.process, container, Some(&thread));
+            if !self.settings.filters.iter().all(select) {
                 continue;
             }
             self.writer.write(&record)?;
