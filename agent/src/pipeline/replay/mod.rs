@@ -128,3 +128,6 @@ async fn feed<W: Write>(
     };
     (stream.finish().await, stopped)
 }
+
+#[cfg(test)]
+mod tests;
