@@ -24,7 +24,6 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Command {
     /// Stream what processes say over TLS (the default)
     Trace(TraceArgs),

@@ -122,8 +122,8 @@ mod tests {
     fn a_process_from_where_it_stands() {
         let mut recorded = Recorded::default();
         assert_eq!(recorded.know(41).process.pid, 41);
-        let mut known = Known::default();
-        known.process = Process { pid: 41, command: Some("curl".to_owned()), executable: None };
+        let process = Process { pid: 41, command: Some("curl".to_owned()), executable: None };
+        let known = Known { process, home: Home::Host };
         recorded.prepare(Note::Process(known.clone()));
         assert_eq!(recorded.know(41).process.command, None);
         recorded.advance(Note::Process(known.clone()));
