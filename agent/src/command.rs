@@ -96,6 +96,8 @@ async fn trace(args: TraceArgs) -> Result<()> {
         record: args.record,
         ring_bytes: (args.ring_size * 1024).next_power_of_two(),
         max_call_bytes: args.max_call_bytes,
+        max_calls: args.max_calls,
+        sockets: args.sockets,
         logging: args.verbosity.verbose > 1,
     };
     conclude(pipeline::trace(options, writer(&args.show)?, note).await?)

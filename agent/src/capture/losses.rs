@@ -1,6 +1,6 @@
 //! What the kernel half could not deliver, by reason.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use aya::maps::{MapData, MapError, PerCpuArray};
 use serde::{Deserialize, Serialize};
@@ -8,12 +8,13 @@ use thiserror::Error;
 use tlstap_ebpf::loss;
 
 /// The words for the kernel's counters.
-const WORDS: [(u8, &str); 5] = [
+const WORDS: [(u8, &str); 6] = [
     (loss::RING_FULL, "ring-full"),
     (loss::FAULT, "fault"),
     (loss::LIMIT, "limit"),
     (loss::IN_FLIGHT_FULL, "in-flight-full"),
     (loss::CONNECTIONS_FULL, "connections-full"),
+    (loss::KERNEL_TLS, "kernel-tls"),
 ];
 const QUEUE_FULL: &str = "queue-full";
 
@@ -21,6 +22,23 @@ const QUEUE_FULL: &str = "queue-full";
 #[derive(Debug, Error)]
 #[error("failed to read the loss counters")]
 pub struct LossesError(#[from] MapError);
+
+/// The counters of the kernel half.
+#[derive(Clone)]
+pub struct Counters(Arc<PerCpuArray<MapData, u64>>);
+
+impl Counters {
+    pub(crate) fn new(map: PerCpuArray<MapData, u64>) -> Self {
+        Self(Arc::new(map))
+    }
+
+    /// Whether any record found no room.
+    pub(super) fn any_record(&self) -> bool {
+        let count = self.0.get(&u32::from(loss::RING_FULL), 0);
+        // What cannot be read may be anything.
+        count.map_or(true, |count| count.iter().any(|&count| count > 0))
+    }
+}
 
 /// Losses counted so far, by reason. Chunks and calls, not bytes. A recording holds them by word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +51,7 @@ pub struct Losses {
 
 impl Losses {
     /// Reads the kernel's counters and sums them over the CPUs.
-    pub fn read(counters: &PerCpuArray<MapData, u64>) -> Result<Self, LossesError> {
+    pub fn read(Counters(counters): &Counters) -> Result<Self, LossesError> {
         let mut counts = [0; loss::COUNT];
         for (index, count) in (0..).zip(&mut counts) {
             *count = counters.get(&index, 0)?.iter().sum();

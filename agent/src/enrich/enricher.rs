@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::IpAddr,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -13,15 +14,16 @@ use tokio::{
 };
 
 use super::{
-    Container, Libraries, Library, Note, Process, Processes, Record, Recorded,
+    Container, Libraries, Library, Note, Peers, Process, Processes, Record, Recorded,
     clock::Clock,
     containers::Containers,
     notes::Notes,
+    peers::Owner,
     processes::{Home, Known},
     runtimes,
 };
 use crate::{
-    capture::{Chunk, ConnectionKey, Endpoints},
+    capture::{Chunk, ConnectionKey, Endpoints, Socket},
     decode::Message,
 };
 
@@ -37,6 +39,8 @@ pub struct Names {
     pub containers: Arc<Containers>,
     /// Libraries.
     pub libraries: Arc<Libraries>,
+    /// Addresses.
+    pub peers: Arc<Peers>,
 }
 
 impl Names {
@@ -50,6 +54,7 @@ impl Names {
             processes: Arc::new(Processes::new(proc)),
             containers,
             libraries: Arc::default(),
+            peers: Arc::new(Peers::new(proc)),
         };
         (names, runtimes.abort_handle())
     }
@@ -73,6 +78,23 @@ impl Names {
         let known = self.processes.know(pid);
         let (container, pending) = self.container(&known.home);
         (known.process, container, pending)
+    }
+
+    /// The name of the container or pod that is a socket's other side, as far as it is known now,
+    /// and whether more may become known soon.
+    fn peer(&self, socket: Option<&Socket>) -> (Option<Arc<str>>, bool) {
+        let Some(Endpoints::Tcp { peer, .. }) = socket.map(|socket| &socket.endpoints) else {
+            return (None, false);
+        };
+        match self.peers.look_up(peer.ip(), &self.processes) {
+            Owner::Unknown => (None, false),
+            Owner::Pending => (None, true),
+            Owner::Known(homes) => {
+                let looked: Vec<_> = homes.iter().map(|home| self.container(home)).collect();
+                let pending = looked.iter().any(|(_, pending)| *pending);
+                (name_of(looked.into_iter().filter_map(|(container, _)| container)), pending)
+            }
+        }
     }
 
     /// The container of a process, named if a runtime answers before the deadline.
@@ -118,6 +140,40 @@ impl Source {
             Self::Recorded(names) => names.library(number, pid, chunk),
         }
     }
+
+    /// As [`Names::peer`]; `chunk` as above.
+    fn peer(&self, socket: Option<&Socket>, chunk: u64) -> (Option<Arc<str>>, bool) {
+        match self {
+            Self::Live(names) => names.peer(socket),
+            Self::Recorded(names) => {
+                let address = socket.and_then(address);
+                (address.and_then(|address| names.peer(address, chunk)), false)
+            }
+        }
+    }
+}
+
+/// The other side's address, which may have a name.
+fn address(socket: &Socket) -> Option<IpAddr> {
+    match socket.endpoints {
+        Endpoints::Tcp { peer, .. } => Some(peer.ip()),
+        Endpoints::Unix { .. } => None,
+    }
+}
+
+/// The name of containers that share a network: their pod's, else that of the only one.
+fn name_of(containers: impl Iterator<Item = Container>) -> Option<Arc<str>> {
+    let mut names = Vec::new();
+    for container in containers {
+        if let Some(pod) = container.pod {
+            return Some(format!("{}/{}", pod.namespace, pod.name).into());
+        }
+        names.extend(container.name);
+    }
+    match names.as_slice() {
+        [name] => Some(name.as_str().into()),
+        _ => None,
+    }
 }
 
 /// A message that may still get a name.
@@ -128,7 +184,7 @@ struct Waiting {
     /// The number of the chunk that completed it.
     chunk: u64,
     known: Known,
-    endpoints: Option<Endpoints>,
+    socket: Option<Arc<Socket>>,
 }
 
 /// Turns messages into records, in the order given.
@@ -137,7 +193,7 @@ pub struct Enricher {
     source: Source,
     clock: Clock,
     waiting: VecDeque<Waiting>,
-    endpoints: HashMap<ConnectionKey, Endpoints>,
+    sockets: HashMap<ConnectionKey, Arc<Socket>>,
     /// Chunks so far.
     chunk: u64,
     /// For a recording.
@@ -163,7 +219,7 @@ impl Enricher {
             source,
             clock,
             waiting: VecDeque::new(),
-            endpoints: HashMap::new(),
+            sockets: HashMap::new(),
             chunk: 0,
             notes: None,
             noted: None,
@@ -183,8 +239,17 @@ impl Enricher {
 
     /// Takes a note from the recording, at its place between the chunks.
     pub(crate) fn advance(&mut self, note: Note) {
-        if let Source::Recorded(names) = &mut self.source {
-            names.advance(note);
+        match (note, &mut self.source) {
+            (Note::Socket { connection, socket }, _) => self.bind(connection, socket),
+            (note, Source::Recorded(names)) => names.advance(note),
+            (_, Source::Live(_)) => {}
+        }
+    }
+
+    /// Notes a socket that no chunk tells.
+    pub(crate) fn note_socket(&mut self, connection: ConnectionKey, socket: &Socket) {
+        if let Some(notes) = &mut self.notes {
+            notes.socket(connection, socket);
         }
     }
 
@@ -201,16 +266,22 @@ impl Enricher {
         }
         let number = chunk.call.library;
         notes.library(number, pid, &self.source.library(number, pid, self.chunk), None);
+        let socket = self.sockets.get(&chunk.connection).map(AsRef::as_ref);
+        if let Some(address) = socket.and_then(address)
+            && let (Some(name), false) = self.source.peer(socket, self.chunk)
+        {
+            notes.peer(address, Some(&name), None);
+        }
         self.noted = Some(known);
     }
 
     /// Adds a message; its process is looked at now.
     pub fn push(&mut self, message: Message) {
         let known = self.process(message.connection.pid);
-        let endpoints = self.endpoints.get(&message.connection).copied();
+        let socket = self.sockets.get(&message.connection).cloned();
         let deadline = Instant::now() + NAME_DEADLINE;
         let chunk = self.chunk;
-        self.waiting.push_back(Waiting { deadline, message, chunk, known, endpoints });
+        self.waiting.push_back(Waiting { deadline, message, chunk, known, socket });
     }
 
     fn process(&mut self, pid: u32) -> Known {
@@ -226,13 +297,18 @@ impl Enricher {
     }
 
     /// The socket of a connection became known.
-    pub fn bind(&mut self, connection: ConnectionKey, endpoints: Endpoints) {
-        self.endpoints.insert(connection, endpoints);
+    pub fn bind(&mut self, connection: ConnectionKey, socket: Socket) {
+        self.sockets.insert(connection, Arc::new(socket));
     }
 
-    /// A connection ended.
+    /// Whether the socket of a connection is known.
+    pub fn is_bound(&self, connection: ConnectionKey) -> bool {
+        self.sockets.contains_key(&connection)
+    }
+
+    /// A connection ended, or its socket is not known any more.
     pub fn unbind(&mut self, connection: ConnectionKey) {
-        self.endpoints.remove(&connection);
+        self.sockets.remove(&connection);
     }
 
     /// Whether a message still waits.
@@ -242,12 +318,13 @@ impl Enricher {
 
     /// The next record that has its names, or has waited long enough.
     pub fn pop(&mut self) -> Option<Record> {
-        let Waiting { deadline, known, chunk, .. } = self.waiting.front()?;
-        let (container, pending) = self.source.container(&known.home, *chunk);
-        if pending && Instant::now() < *deadline {
+        let Waiting { deadline, known, chunk, socket, .. } = self.waiting.front()?;
+        let (container, unnamed) = self.source.container(&known.home, *chunk);
+        let (peer, unknown) = self.source.peer(socket.as_deref(), *chunk);
+        if (unnamed || unknown) && Instant::now() < *deadline {
             return None;
         }
-        let Waiting { message, known, chunk, endpoints, .. } = self.waiting.pop_front()?;
+        let Waiting { message, known, chunk, socket, .. } = self.waiting.pop_front()?;
         let (number, pid) = (message.call.library, message.connection.pid);
         let tls = self.source.library(number, pid, chunk);
         if let Some(notes) = &mut self.notes {
@@ -255,13 +332,17 @@ impl Enricher {
                 notes.container(&known.home, names, Some(chunk));
             }
             notes.library(number, pid, &tls, Some(chunk));
+            if let Some(address) = socket.as_deref().and_then(address) {
+                notes.peer(address, peer.as_deref(), Some(chunk));
+            }
         }
         Some(Record {
             timestamp_ns: self.clock.timestamp_ns(message.began()),
             process: known.process,
             container,
             tls,
-            endpoints,
+            socket,
+            peer,
             message,
         })
     }
@@ -270,7 +351,13 @@ impl Enricher {
     pub async fn ready(&self) {
         match (self.waiting.front(), &self.source) {
             (Some(Waiting { deadline, .. }), Source::Live(names)) => {
-                let _ = timeout_at(*deadline, names.containers.changed()).await;
+                let changed = async {
+                    tokio::select! {
+                        () = names.containers.changed() => {}
+                        () = names.peers.changed() => {}
+                    }
+                };
+                let _ = timeout_at(*deadline, changed).await;
             }
             (Some(_), Source::Recorded(_)) => {}
             (None, _) => std::future::pending().await,

@@ -12,6 +12,7 @@ mod docker;
 mod enricher;
 mod libraries;
 mod notes;
+mod peers;
 mod podman;
 mod processes;
 mod recorded;
@@ -21,15 +22,16 @@ pub use containers::Containers;
 pub use enricher::{Enricher, NAME_DEADLINE, Names};
 pub use libraries::Libraries;
 pub(crate) use notes::Note;
+pub use peers::Peers;
 pub use processes::Processes;
 pub(crate) use recorded::Recorded;
 pub use runtimes::runtime_sockets;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{capture::Endpoints, decode::Message};
+use crate::{capture::Socket, decode::Message};
 
 /// A message with all that is known about its process. What `emit` writes.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +46,10 @@ pub struct Record {
     pub container: Option<Container>,
     /// The TLS library.
     pub tls: Option<Library>,
-    /// The addresses of its connection.
-    pub endpoints: Option<Endpoints>,
+    /// The socket of its connection.
+    pub socket: Option<Arc<Socket>>,
+    /// The container or pod of this node that is the other side of the connection.
+    pub peer: Option<Arc<str>>,
 }
 
 /// What is known about a process.

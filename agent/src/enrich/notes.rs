@@ -3,7 +3,7 @@
 //! A record takes its container's and its library's names when it leaves the enricher, later than
 //! the chunk that it comes from, so a note says which chunk's record used what.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use super::{
     clock::Clock,
     processes::{Home, Known},
 };
+use crate::capture::{ConnectionKey, Socket};
 
 /// How much is remembered of what was noted. What is forgotten is noted again, which is no harm.
 const MAX_REMEMBERED: usize = 1 << 16;
@@ -27,6 +28,13 @@ pub(crate) enum Note {
     },
     /// What a process is, for the chunks that follow.
     Process(Known),
+    /// The socket of a connection, which no chunk tells, for the chunks that follow.
+    Socket {
+        /// The connection.
+        connection: ConnectionKey,
+        /// Its socket.
+        socket: Socket,
+    },
     /// The names of a container.
     Container {
         /// As the runtime numbers it.
@@ -48,6 +56,15 @@ pub(crate) enum Note {
         /// As for a container.
         used: Option<u64>,
     },
+    /// The container or pod of this node that has an address.
+    Peer {
+        /// The address.
+        address: IpAddr,
+        /// Its name, if it has one.
+        name: Option<String>,
+        /// As for a container.
+        used: Option<u64>,
+    },
 }
 
 /// Collects notes.
@@ -57,6 +74,7 @@ pub(super) struct Notes {
     processes: HashMap<u32, Known>,
     containers: HashMap<String, Noted<Container>>,
     libraries: HashMap<(u32, u32), Noted<Option<Library>>>,
+    peers: HashMap<IpAddr, Noted<Option<String>>>,
 }
 
 /// The last that was noted.
@@ -73,6 +91,7 @@ impl Notes {
             processes: HashMap::new(),
             containers: HashMap::new(),
             libraries: HashMap::new(),
+            peers: HashMap::new(),
         }
     }
 
@@ -90,6 +109,11 @@ impl Notes {
         make_room(&mut self.processes);
         self.processes.insert(pid, known.clone());
         self.fresh.push(Note::Process(known.clone()));
+    }
+
+    /// The socket of a connection became known.
+    pub(super) fn socket(&mut self, connection: ConnectionKey, socket: &Socket) {
+        self.fresh.push(Note::Socket { connection, socket: socket.clone() });
     }
 
     /// The names of a process's container: as a record of chunk `used` has them, or as they are
@@ -112,6 +136,14 @@ impl Notes {
     ) {
         if note(&mut self.libraries, &(pid, number), library, used) {
             self.fresh.push(Note::Library { number, pid, library: library.clone(), used });
+        }
+    }
+
+    /// The name of the other side; `used` as for a container.
+    pub(super) fn peer(&mut self, address: IpAddr, name: Option<&str>, used: Option<u64>) {
+        let name = name.map(str::to_owned);
+        if note(&mut self.peers, &address, &name, used) {
+            self.fresh.push(Note::Peer { address, name, used });
         }
     }
 }

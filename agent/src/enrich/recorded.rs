@@ -1,6 +1,6 @@
 //! The names in a recording, as the trace that made it knew them.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, net::IpAddr, sync::Arc};
 
 use super::{
     Container, Library, Note, Process,
@@ -20,6 +20,7 @@ pub(crate) struct Recorded {
     processes: HashMap<u32, Known>,
     containers: HashMap<String, History<Container>>,
     libraries: HashMap<(u32, u32), History<Option<Library>>>,
+    peers: HashMap<IpAddr, History<Option<Arc<str>>>>,
 }
 
 impl Recorded {
@@ -27,10 +28,13 @@ impl Recorded {
     pub(crate) fn prepare(&mut self, note: Note) {
         match note {
             Note::Clock { offset } => self.offset = offset,
-            Note::Process(_) => {}
+            Note::Process(_) | Note::Socket { .. } => {}
             Note::Container { id, names, used } => add(&mut self.containers, id, names, used),
             Note::Library { number, pid, library, used } => {
                 add(&mut self.libraries, (pid, number), library, used);
+            }
+            Note::Peer { address, name, used } => {
+                add(&mut self.peers, address, name.map(Arc::from), used);
             }
         }
     }
@@ -63,6 +67,11 @@ impl Recorded {
     /// A library as a record of this chunk has it.
     pub(super) fn library(&self, number: u32, pid: u32, chunk: u64) -> Option<Library> {
         self.libraries.get(&(pid, number))?.at(chunk)?.clone()
+    }
+
+    /// The name of the other side as a record of this chunk has it.
+    pub(super) fn peer(&self, address: IpAddr, chunk: u64) -> Option<Arc<str>> {
+        self.peers.get(&address)?.at(chunk)?.clone()
     }
 }
 
@@ -116,6 +125,18 @@ mod tests {
         assert_eq!(note("early", None), ["early"; 4]);
         assert_eq!(note("a", Some(3)), ["a"; 4]);
         assert_eq!(note("b", Some(5)), ["a", "a", "b", "b"]);
+    }
+
+    #[test]
+    fn the_other_side_by_its_address() {
+        let address = IpAddr::from([10, 0, 0, 2]);
+        let mut recorded = Recorded::default();
+        assert_eq!(recorded.peer(address, 1), None);
+        for (name, used) in [(None, 2), (Some("web".to_owned()), 4)] {
+            recorded.prepare(Note::Peer { address, name, used: Some(used) });
+        }
+        let names = [1, 3, 4].map(|chunk| recorded.peer(address, chunk));
+        assert_eq!(names, [None, None, Some("web".into())]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod hooks;
 mod list;
 mod replay;
 mod selection;
+mod sockets;
 mod stop;
 mod stream;
 mod summary;

@@ -9,10 +9,11 @@ use std::{
     },
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
+use super::sockets::SocketSearch;
 use crate::{
-    capture::{Chunk, ChunkContent, ConnectionKey},
+    capture::{Chunk, ChunkContent, ConnectionKey, Connections, Receiver, Socket},
     decode::{self, raw},
     emit::Writer,
     enrich::{Enricher, Note},
@@ -52,10 +53,19 @@ pub(super) struct Settings {
     pub(super) count: Option<u64>,
 }
 
+/// What is asked about connections beside the chunks.
+pub(super) struct Node {
+    /// What the kernel half knows at the end of a process.
+    pub(super) kernel: Connections,
+    pub(super) search: SocketSearch,
+}
+
 /// Everything behind the ring buffer.
 pub(super) struct Stream<W: Write> {
     settings: Settings,
     streams: Streams,
+    /// Absent in a replay: a recording has what was found out.
+    node: Option<Node>,
     decoders: HashMap<ConnectionKey, decode::Connection>,
     enricher: Enricher,
     writer: Writer<W>,
@@ -66,6 +76,7 @@ pub(super) struct Stream<W: Write> {
 impl<W: Write> Stream<W> {
     pub(super) fn new(
         settings: Settings,
+        node: Option<Node>,
         enricher: Enricher,
         writer: Writer<W>,
         counts: Arc<Counts>,
@@ -73,6 +84,7 @@ impl<W: Write> Stream<W> {
         Self {
             settings,
             streams: Streams::default(),
+            node,
             decoders: HashMap::new(),
             enricher,
             writer,
@@ -89,10 +101,7 @@ impl<W: Write> Stream<W> {
 
     /// Runs until the chunks end, the count is reached, or the output fails. Gives the recorder
     /// back, which lacks the end only.
-    pub(super) async fn run(
-        mut self,
-        mut chunks: mpsc::Receiver<Chunk>,
-    ) -> (Ended, Option<Recorder>) {
+    pub(super) async fn run(mut self, mut chunks: Receiver) -> (Ended, Option<Recorder>) {
         let written = self.pump(&mut chunks).await;
         self.note();
         (self.end(written), self.recorder)
@@ -108,20 +117,24 @@ impl<W: Write> Stream<W> {
         }
     }
 
-    async fn pump(&mut self, chunks: &mut mpsc::Receiver<Chunk>) -> io::Result<()> {
+    async fn pump(&mut self, chunks: &mut Receiver) -> io::Result<()> {
         loop {
             if self.write()? {
                 return Ok(());
             }
             let next = match chunks.try_recv() {
                 Ok(chunk) => Some(chunk),
-                Err(mpsc::error::TryRecvError::Disconnected) => None,
-                Err(mpsc::error::TryRecvError::Empty) => {
+                Err(TryRecvError::Disconnected) => None,
+                Err(TryRecvError::Empty) => {
                     self.writer.flush()?;
                     self.keep();
                     tokio::select! {
                         chunk = chunks.recv() => chunk,
                         () = self.enricher.ready() => continue,
+                        (connection, socket) = found(&mut self.node) => {
+                            self.bind_late(connection, socket);
+                            continue;
+                        }
                     }
                 }
             };
@@ -170,8 +183,17 @@ impl<W: Write> Stream<W> {
         }
     }
 
-    /// Takes the next chunk.
+    /// Takes the next chunk, and what the kernel half knows beside it.
     pub(super) fn take(&mut self, chunk: Chunk) {
+        if chunk.content == ChunkContent::Exit {
+            for left in self.left_by(&chunk) {
+                self.take_one(left);
+            }
+        }
+        self.take_one(chunk);
+    }
+
+    fn take_one(&mut self, chunk: Chunk) {
         self.enricher.begin(&chunk);
         self.note();
         if let Some(recorder) = &mut self.recorder {
@@ -180,12 +202,52 @@ impl<W: Write> Stream<W> {
         if let ChunkContent::Data { bytes, .. } = &chunk.content {
             self.counts.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
-        if let ChunkContent::Socket(endpoints) = chunk.content {
-            self.enricher.bind(chunk.connection, endpoints);
-        }
         let mut segments = Vec::new();
+        self.follow_socket(&chunk);
         self.streams.push(chunk, &mut segments);
         self.decode(segments);
+    }
+
+    /// Takes from a chunk what it says of its connection's socket.
+    fn follow_socket(&mut self, chunk: &Chunk) {
+        let connection = chunk.connection;
+        match &chunk.content {
+            ChunkContent::Socket(socket) => self.bind(connection, socket.clone()),
+            ChunkContent::Unbound => self.enricher.unbind(connection),
+            _ => {}
+        }
+        let Some(Node { search, .. }) = &mut self.node else { return };
+        match &chunk.content {
+            ChunkContent::Elsewhere => {
+                let only = self.streams.of_process(connection.pid) == [connection];
+                search.elsewhere(connection, only);
+            }
+            ChunkContent::Descriptor(number) => search.descriptor(connection, *number),
+            ChunkContent::Exit => search.forget(connection.pid),
+            _ => {}
+        }
+    }
+
+    fn bind(&mut self, connection: ConnectionKey, socket: Socket) {
+        tracing::info!(pid = connection.pid, %connection, by = %socket.method, "socket found");
+        self.enricher.bind(connection, socket);
+    }
+
+    /// A socket was found by a search, during which much may have happened.
+    fn bind_late(&mut self, connection: ConnectionKey, socket: Socket) {
+        if self.streams.is_open(connection) && !self.enricher.is_bound(connection) {
+            self.enricher.note_socket(connection, &socket);
+            self.bind(connection, socket);
+        }
+    }
+
+    /// Asks the kernel half how far the connections of a process had come that ended without
+    /// ending them: the last records may have been lost.
+    fn left_by(&mut self, exit: &Chunk) -> Vec<Chunk> {
+        let Some(Node { kernel, .. }) = &mut self.node else { return Vec::new() };
+        let pid = exit.connection.pid;
+        let left = kernel.left_by(pid, self.streams.of_process(pid)).into_iter();
+        left.map(|(connection, content)| Chunk { connection, content, ..exit.clone() }).collect()
     }
 
     fn decode(&mut self, segments: Vec<Segment>) {
@@ -231,5 +293,13 @@ impl<W: Write> Stream<W> {
             }
         }
         Ok(false)
+    }
+}
+
+/// The next socket that a search found.
+async fn found(node: &mut Option<Node>) -> (ConnectionKey, Socket) {
+    match node {
+        Some(node) => node.search.found().await,
+        None => std::future::pending().await,
     }
 }

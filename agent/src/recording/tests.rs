@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
@@ -15,7 +15,10 @@ use super::{
     recorder::write,
 };
 use crate::{
-    capture::{Call, Chunk, ChunkContent, ConnectionKey, Direction, Endpoints, GapReason, Losses},
+    capture::{
+        Call, Chunk, ChunkContent, ConnectionKey, Direction, Endpoints, GapReason, Losses, Method,
+        Socket,
+    },
     enrich::{Container, Library, Note, Pod},
     select::{Filters, PodName},
 };
@@ -32,9 +35,11 @@ const CALL: Call = Call {
     returned: 1_000_020,
 };
 
+const CONNECTION: ConnectionKey =
+    ConnectionKey { pid: 41, object: 0x7f00_0000_1000, birth: 999_999 };
+
 fn chunk(content: ChunkContent) -> Entry {
-    let connection = ConnectionKey { pid: 41, object: 0x7f00_0000_1000, birth: 999_999 };
-    Entry::Chunk(Chunk { connection, call: CALL, content })
+    Entry::Chunk(Chunk { connection: CONNECTION, call: CALL, content })
 }
 
 fn data(direction: Direction, loss: GapReason) -> Entry {
@@ -42,8 +47,23 @@ fn data(direction: Direction, loss: GapReason) -> Entry {
     chunk(ChunkContent::Data { direction, offset: 70_000, bytes, loss })
 }
 
-fn socket(local: SocketAddr, peer: SocketAddr) -> Entry {
-    chunk(ChunkContent::Socket(Endpoints { local, peer }))
+fn tcp(address: IpAddr) -> Endpoints {
+    let (local, peer) = (SocketAddr::new(address, 43210), SocketAddr::new(address, 443));
+    Endpoints::Tcp { local, peer }
+}
+
+fn unix() -> Endpoints {
+    Endpoints::Unix { local: None, peer: Some("/run/a.sock".to_owned()) }
+}
+
+fn socket(endpoints: Endpoints, method: Method) -> Entry {
+    let namespace = Some(4_026_531_840);
+    chunk(ChunkContent::Socket(Socket { endpoints, namespace, method }))
+}
+
+fn noted(method: Method) -> Entry {
+    let socket = Socket { endpoints: tcp(Ipv4Addr::LOCALHOST.into()), namespace: None, method };
+    Entry::Note(Note::Socket { connection: CONNECTION, socket })
 }
 
 fn asked() -> Asked {
@@ -109,8 +129,26 @@ fn samples() -> Vec<Entry> {
             offsets: [7, 70_017],
             losses: [GapReason::Fault, GapReason::Unknown],
         }),
-        socket(SocketAddr::new(v4, 43210), SocketAddr::new(v4, 443)),
-        socket(SocketAddr::new(v6, 43210), SocketAddr::new(v6, 443)),
+        data(Direction::Receive, GapReason::KernelTls),
+        data(Direction::Receive, GapReason::InFlightFull),
+        data(Direction::Receive, GapReason::Memory),
+        chunk(ChunkContent::Gap {
+            direction: Direction::Transmit,
+            offset: 70_000,
+            length: 9,
+            reason: GapReason::KernelTls,
+            loss: GapReason::Unknown,
+        }),
+        socket(tcp(v4), Method::Nested),
+        socket(tcp(v6), Method::Ciphertext),
+        socket(unix(), Method::Nested),
+        noted(Method::Descriptor),
+        noted(Method::Only),
+        Entry::Note(Note::Peer { address: v4, name: Some("web".to_owned()), used: Some(9) }),
+        chunk(ChunkContent::Unbound),
+        chunk(ChunkContent::Elsewhere),
+        chunk(ChunkContent::Descriptor(7)),
+        chunk(ChunkContent::Shutdown),
         chunk(ChunkContent::Exit),
         Entry::End(Losses::default()),
         Entry::End(serde_json::from_value(lost).unwrap()),
@@ -124,13 +162,20 @@ fn has_sample(entry: &Entry) {
         Entry::Note(note) => match note {
             Note::Clock { .. }
             | Note::Process(_)
+            | Note::Socket { .. }
+            | Note::Peer { .. }
             | Note::Container { .. }
             | Note::Library { .. } => {}
         },
         Entry::Chunk(chunk) => match &chunk.content {
             ChunkContent::Data { .. }
+            | ChunkContent::Gap { .. }
             | ChunkContent::Close { .. }
             | ChunkContent::Socket(_)
+            | ChunkContent::Unbound
+            | ChunkContent::Elsewhere
+            | ChunkContent::Descriptor(_)
+            | ChunkContent::Shutdown
             | ChunkContent::Exit => {}
         },
     }

@@ -50,7 +50,8 @@ pub async fn replay<W: Write>(
     let mut reader = Reader::open(&options.file).with_context(failed)?;
     let counts = Arc::new(Counts::default());
     let settings = settings(&options, asked);
-    let mut stream = Stream::new(settings, Enricher::recorded(names), writer, Arc::clone(&counts));
+    let mut stream =
+        Stream::new(settings, None, Enricher::recorded(names), writer, Arc::clone(&counts));
     let (written, stopped) = feed(&mut stream, &mut reader).await;
     if let Ended::Failed(error) = stream.end(written) {
         return Err(error).context("failed to write the output");

@@ -12,9 +12,12 @@ use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
 use super::*;
 use crate::{
-    capture::{Call, Chunk, ChunkContent, ConnectionKey, Direction, GapReason},
+    capture::{
+        Call, Chunk, ChunkContent, ConnectionKey, Direction, Endpoints, GapReason, Method, Sender,
+        Socket, queue,
+    },
     emit::{Format, View},
-    enrich::{Container, Containers, Library, NAME_DEADLINE, Names, Processes},
+    enrich::{Container, Containers, Library, NAME_DEADLINE, Names, Peers, Processes},
     recording::Recorder,
 };
 
@@ -27,7 +30,7 @@ const NO_BODIES: decode::Options = decode::Options { keep_bodies: false, body_li
 struct Live {
     folder: TempDir,
     names: Names,
-    chunks: mpsc::Sender<Chunk>,
+    chunks: Sender,
     /// Ids that are looked up; while it is open, names may come.
     _wanted: mpsc::UnboundedReceiver<String>,
     stream: JoinHandle<(Ended, Option<Recorder>)>,
@@ -48,6 +51,7 @@ impl Live {
             processes: Arc::new(Processes::new(folder.path().join("proc"))),
             containers: Arc::new(containers),
             libraries: Arc::default(),
+            peers: Arc::new(Peers::new(&folder.path().join("proc"))),
         };
         let library = Library { name: "libssl".into(), version: None, path: "/libssl".to_owned() };
         names.libraries.add(library);
@@ -60,28 +64,27 @@ impl Live {
         };
         let enricher = Enricher::new(names.clone());
         let writer = writer(said.reopen().unwrap());
-        let mut stream = Stream::new(settings, enricher, writer, Arc::default());
+        let mut stream = Stream::new(settings, None, enricher, writer, Arc::default());
         stream.record(Recorder::create(&folder.path().join("a.tlstap"), asked).unwrap());
-        let (chunks, queue) = mpsc::channel(64);
+        let (chunks, queue) = queue(1 << 20);
         let stream = tokio::spawn(stream.run(queue));
         Self { folder, names, chunks, _wanted: wanted, stream, said }
     }
 
     /// An exchange on a connection of its own.
-    async fn exchange(&self, pid: u32, birth: u64) {
-        self.data(pid, birth, Direction::Transmit, REQUEST).await;
-        self.data(pid, birth, Direction::Receive, RESPONSE).await;
+    fn exchange(&self, pid: u32, birth: u64) {
+        self.data(pid, birth, Direction::Transmit, REQUEST);
+        self.data(pid, birth, Direction::Receive, RESPONSE);
     }
 
-    async fn data(&self, pid: u32, birth: u64, direction: Direction, bytes: &'static [u8]) {
+    fn data(&self, pid: u32, birth: u64, direction: Direction, bytes: &'static [u8]) {
         let bytes = Bytes::from_static(bytes);
         let loss = GapReason::Unknown;
         let content = ChunkContent::Data { direction, offset: 0, bytes, loss };
         let connection = ConnectionKey { pid, object: 1, birth };
         let call =
             Call { tid: pid, thread_name: [b'x'; 16], library: 0, entered: birth, returned: birth };
-        // A trace that has shown enough takes no more.
-        let _ = self.chunks.send(Chunk { connection, call, content }).await;
+        self.chunks.send(Chunk { connection, call, content });
     }
 
     fn learn(&self, name: &str) {
@@ -150,19 +153,19 @@ fn count(said: &str, what: &str) -> usize {
 #[tokio::test]
 async fn names_are_those_that_the_trace_had() {
     let live = Live::start(Asked::default());
-    live.exchange(41, 1).await;
+    live.exchange(41, 1);
     sleep(NAME_DEADLINE * 3).await;
     live.learn("web");
     live.names.libraries.set_version(0, "openssl", "3.5.4".to_owned());
-    live.exchange(41, 2).await;
+    live.exchange(41, 2);
     sleep(NAME_DEADLINE).await;
     live.names.processes.rename(41, "worker".to_owned());
     // Begins before the container has its new name, and is written after.
-    live.data(41, 3, Direction::Transmit, REQUEST).await;
+    live.data(41, 3, Direction::Transmit, REQUEST);
     sleep(NAME_DEADLINE).await;
     live.learn("renamed");
-    live.data(41, 3, Direction::Receive, RESPONSE).await;
-    live.exchange(42, 4).await;
+    live.data(41, 3, Direction::Receive, RESPONSE);
+    live.exchange(42, 4);
     let (said, recording) = live.stop().await;
     assert_eq!(count(&said, "\n"), 4, "{said}");
     for once in ["\"name\":\"web\"", "\"name\":\"renamed\"", "\"worker\"", "\"libssl\""] {
@@ -174,8 +177,8 @@ async fn names_are_those_that_the_trace_had() {
 #[tokio::test]
 async fn a_name_that_comes_behind_its_chunks() {
     let live = Live::start(Asked::default());
-    live.exchange(41, 1).await;
-    live.exchange(41, 2).await;
+    live.exchange(41, 1);
+    live.exchange(41, 2);
     sleep(NAME_DEADLINE / 5).await;
     live.learn("web");
     let (said, recording) = live.stop().await;
@@ -186,12 +189,29 @@ async fn a_name_that_comes_behind_its_chunks() {
 }
 
 #[tokio::test]
+async fn a_socket_that_was_looked_for() {
+    let (local, peer) = ("10.0.0.1:4321".parse().unwrap(), "10.0.0.2:443".parse().unwrap());
+    let endpoints = Endpoints::Tcp { local, peer };
+    let socket = Socket { endpoints, namespace: None, method: Method::Descriptor };
+    let connection = ConnectionKey { pid: 41, object: 1, birth: 1 };
+    let live = Live::start(Asked::default());
+    let mut enricher = Enricher::new(live.names.clone());
+    enricher.keep_notes();
+    enricher.note_socket(connection, &socket);
+    let mut replayed = Enricher::recorded(Recorded::default());
+    for note in enricher.take_notes() {
+        replayed.advance(note);
+    }
+    assert!(replayed.is_bound(connection));
+}
+
+#[tokio::test]
 async fn what_was_asked_for_is_shown() {
     let filters = Filters { pids: vec![41], ..Filters::default() };
     let live = Live::start(Asked { filters, raw: false, count: Some(2) });
     for birth in 1..4 {
-        live.exchange(43, birth).await;
-        live.exchange(41, birth).await;
+        live.exchange(43, birth);
+        live.exchange(41, birth);
     }
     let (said, recording) = live.stop().await;
     assert_eq!((count(&said, "\n"), count(&said, "\"pid\":41")), (2, 2), "{said}");
@@ -207,8 +227,8 @@ async fn what_was_asked_for_is_shown() {
 async fn a_trace_that_was_killed() {
     let live = Live::start(Asked::default());
     live.learn("web");
-    live.exchange(41, 1).await;
-    live.data(41, 2, Direction::Transmit, b"hello").await;
+    live.exchange(41, 1);
+    live.data(41, 2, Direction::Transmit, b"hello");
     sleep(Duration::from_millis(100)).await;
     live.stream.abort();
     let said = content(&live.said);
@@ -230,7 +250,7 @@ async fn a_trace_that_was_killed() {
 async fn a_damaged_end() {
     let live = Live::start(Asked::default());
     live.learn("web");
-    live.exchange(41, 1).await;
+    live.exchange(41, 1);
     let (said, recording) = live.stop().await;
     let mut bytes = fs::read(recording.path()).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -247,9 +267,9 @@ async fn a_damaged_end() {
 async fn hostile_entries_do_no_harm() {
     let live = Live::start(Asked::default());
     live.learn("web");
-    live.exchange(41, 1).await;
-    live.exchange(41, 2).await;
-    live.data(41, 3, Direction::Transmit, REQUEST).await;
+    live.exchange(41, 1);
+    live.exchange(41, 2);
+    live.data(41, 3, Direction::Transmit, REQUEST);
     let (_, recording) = live.stop().await;
     let bytes = fs::read(recording.path()).unwrap();
     let heading = bytes.iter().position(|&byte| byte == b'\n').unwrap() + 1;
