@@ -126,8 +126,9 @@ impl<W: Write> Stream<W> {
                 Ok(chunk) => Some(chunk),
                 Err(TryRecvError::Disconnected) => None,
                 Err(TryRecvError::Empty) => {
-                    self.writer.flush()?;
+                    // First, so that what was shown is recorded, should the agent be killed now.
                     self.keep();
+                    self.writer.flush()?;
                     tokio::select! {
                         chunk = chunks.recv() => chunk,
                         () = self.enricher.ready() => continue,
