@@ -24,6 +24,7 @@ mod plaintext;
 mod pods;
 mod programs;
 mod refusals;
+mod replay;
 mod restart;
 mod storm;
 
@@ -70,6 +71,7 @@ const ALL: &[&[(&str, Test)]] = &[
     odd::TESTS,
     pods::TESTS,
     restart::TESTS,
+    replay::TESTS,
 ];
 
 fn main() -> Result<ExitCode> {

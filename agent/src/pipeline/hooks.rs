@@ -370,7 +370,8 @@ impl Hooks {
         probes: &[resolve::Probe],
     ) -> Sight {
         let shown = path.to_string_lossy().into_owned();
-        let library = self.names.libraries.add(Library { name, version: None, path: shown });
+        let library =
+            self.names.libraries.add(Library { name: name.into(), version: None, path: shown });
         match self.programs.attach(&real.file, library, probes) {
             Ok(attachment) => {
                 tracing::debug!(?user, ?path, key = %real.key, probes = probes.len(), "probed");
