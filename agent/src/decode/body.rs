@@ -45,6 +45,12 @@ impl Gathering {
         self.truncated = true;
     }
 
+    /// Keeps nothing, from now on neither.
+    pub(super) fn give_up(&mut self) {
+        self.kept = Vec::new();
+        self.truncated = true;
+    }
+
     /// Whether no byte of it came yet, seen or lost.
     pub(super) const fn is_untouched(&self) -> bool {
         self.size == 0 && !self.truncated

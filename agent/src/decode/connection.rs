@@ -8,7 +8,7 @@ use super::{
     raw,
 };
 use crate::{
-    capture::{Call, ConnectionKey, Direction},
+    capture::{Call, ConnectionKey, Direction, GapReason},
     reassemble::{Segment, SegmentContent},
 };
 
@@ -66,6 +66,41 @@ impl Connection {
     /// Gives up on what is unfinished: the agent stops, or the process went without a word.
     pub fn finish(&mut self, out: &mut Vec<Message>) {
         self.over(false, out);
+    }
+
+    /// Bytes that are kept for messages that are not complete.
+    pub fn held(&self) -> usize {
+        match &self.state {
+            State::Detecting(detector) => detector.held(),
+            State::Http(http) => http.held(),
+            State::Unknown | State::Rest(_) => 0,
+        }
+    }
+
+    /// Gives up what is kept for messages that are not complete: heads become gaps, bodies are cut.
+    pub fn give_up(&mut self, out: &mut Vec<Message>) {
+        let Some((connection, call)) = self.seen.began else { return };
+        let unread = match &self.state {
+            State::Detecting(detector) => detector.unread(),
+            State::Http(http) => http.unread(),
+            State::Unknown | State::Rest(_) => [0, 0],
+        };
+        for direction in Direction::BOTH {
+            let length = *direction.of(&unread) as u64;
+            if length > 0 {
+                let offset = direction.of(&self.seen.bytes).saturating_sub(length);
+                let reason = GapReason::Memory;
+                let content = Content::Gap { direction, offset, length, reason };
+                out.push(Message { connection, call, content });
+            }
+        }
+        match &mut self.state {
+            State::Detecting(detector) => {
+                Direction::BOTH.into_iter().for_each(|at| detector.gap(at));
+            }
+            State::Http(http) => http.give_up(out),
+            State::Unknown | State::Rest(_) => {}
+        }
     }
 
     fn data(&mut self, segment: &Segment, out: &mut Vec<Message>) {

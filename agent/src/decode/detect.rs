@@ -75,6 +75,17 @@ impl Detector {
         self.clear(at);
     }
 
+    /// Bytes that are kept.
+    pub(super) fn held(&self) -> usize {
+        // Once in the segments, once in a row.
+        2 * self.unread().into_iter().sum::<usize>()
+    }
+
+    /// By [`Direction::index`]: how many of the last bytes may begin a message.
+    pub(super) fn unread(&self) -> [usize; 2] {
+        self.candidates.each_ref().map(Vec::len)
+    }
+
     fn candidate(&mut self, at: Direction) -> &mut Vec<u8> {
         let [transmit, receive] = &mut self.candidates;
         match at {

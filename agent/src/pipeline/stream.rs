@@ -1,7 +1,6 @@
 //! capture → reassemble → decode → enrich → emit.
 
 use std::{
-    collections::HashMap,
     io::{self, Write},
     sync::{
         Arc,
@@ -11,7 +10,7 @@ use std::{
 
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::sockets::SocketSearch;
+use super::{decoders::Decoders, sockets::SocketSearch};
 use crate::{
     capture::{Chunk, ChunkContent, ConnectionKey, Connections, Receiver, Socket},
     decode::{self, raw},
@@ -66,7 +65,7 @@ pub(super) struct Stream<W: Write> {
     streams: Streams,
     /// Absent in a replay: a recording has what was found out.
     node: Option<Node>,
-    decoders: HashMap<ConnectionKey, decode::Connection>,
+    decoders: Decoders,
     enricher: Enricher,
     writer: Writer<W>,
     counts: Arc<Counts>,
@@ -82,10 +81,10 @@ impl<W: Write> Stream<W> {
         counts: Arc<Counts>,
     ) -> Self {
         Self {
+            decoders: Decoders::new(settings.decode),
             settings,
             streams: Streams::default(),
             node,
-            decoders: HashMap::new(),
             enricher,
             writer,
             counts,
@@ -148,13 +147,8 @@ impl<W: Write> Stream<W> {
 
     /// Gives up on what is unfinished, and waits for the last names.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
-        let mut decoders: Vec<_> = self.decoders.drain().collect();
-        // In the order in which they began, so that output does not depend on hashing.
-        decoders.sort_unstable_by_key(|(key, _)| (key.birth, *key));
         let mut messages = Vec::new();
-        for (_, mut decoder) in decoders {
-            decoder.finish(&mut messages);
-        }
+        self.decoders.finish(&mut messages);
         for message in messages {
             self.enricher.push(message);
         }
@@ -262,20 +256,14 @@ impl<W: Write> Stream<W> {
             }
             if self.settings.raw {
                 messages.extend(raw::message(&segment));
-                continue;
+            } else {
+                self.decoders.push(&segment, &mut messages);
             }
-            let key = segment.connection;
-            let decoder = self
-                .decoders
-                .entry(key)
-                .or_insert_with(|| decode::Connection::new(&self.settings.decode));
-            decoder.push(&segment, &mut messages);
         }
         for message in messages {
             self.enricher.push(message);
         }
         for connection in ended {
-            self.decoders.remove(&connection);
             self.enricher.unbind(connection);
         }
     }

@@ -75,18 +75,41 @@ impl Exchanges {
         self.release(out);
         self.bound(out);
         let awaits = self.order_is_known(&began);
-        self.slots.push_back(Slot::request(began, half, awaits));
+        self.push(Slot::request(began, half, awaits));
         false
     }
 
     /// Makes room for another exchange.
     fn bound(&mut self, out: &mut Vec<Message>) {
-        let weight: usize = self.slots.iter().map(Slot::weight).sum();
-        if self.slots.len() >= MAX_OPEN || weight >= MAX_WEIGHT {
-            self.forget_awaited();
-            self.doubt = Some(Doubt::default());
-            self.emit(out);
+        if self.slots.len() >= MAX_OPEN || self.weight() >= MAX_WEIGHT {
+            self.let_go(out);
         }
+    }
+
+    /// Most connections have one exchange at a time.
+    fn push(&mut self, slot: Slot) {
+        if self.slots.is_empty() {
+            self.slots.reserve_exact(1);
+        }
+        self.slots.push_back(slot);
+    }
+
+    /// Hands out requests whose responses have not come: they will be unpaired.
+    fn let_go(&mut self, out: &mut Vec<Message>) {
+        self.forget_awaited();
+        self.doubt = Some(Doubt::default());
+        self.emit(out);
+    }
+
+    /// Bytes that are kept.
+    pub(super) fn weight(&self) -> usize {
+        self.slots.iter().map(Slot::weight).sum()
+    }
+
+    /// Gives up what is kept: complete requests are handed out, bodies are cut.
+    pub(super) fn give_up(&mut self, out: &mut Vec<Message>) {
+        self.let_go(out);
+        self.slots.iter_mut().for_each(Slot::give_up);
     }
 
     /// Whether the response to a request that starts now will be recognised.
@@ -122,7 +145,7 @@ impl Exchanges {
                     doubt.last_answer = began.returned;
                 }
                 let claimable = self.role == Role::Client && self.doubt.is_none();
-                self.slots.push_back(Slot::response(began, half, claimable));
+                self.push(Slot::response(began, half, claimable));
             }
         }
     }
@@ -244,6 +267,10 @@ impl Exchanges {
         while let Some(index) = self.slots.iter().position(Slot::is_complete) {
             let slot = self.slots.remove(index);
             out.extend(slot.map(|slot| slot.message(self.role, self.connection)));
+        }
+        // Most connections are idle most of the time.
+        if self.slots.is_empty() {
+            self.slots.shrink_to_fit();
         }
     }
 }

@@ -96,6 +96,28 @@ impl Http1 {
         }
     }
 
+    /// Bytes that are kept for messages that are not complete.
+    pub(super) fn held(&self) -> usize {
+        self.requests.unread() + self.responses.unread() + self.exchanges.weight()
+    }
+
+    /// By [`Direction::index`]: how many of the last bytes belong to a head that is not complete.
+    pub(super) fn unread(&self) -> [usize; 2] {
+        let (requests, responses) = (self.requests.unread(), self.responses.unread());
+        Direction::BOTH.map(|at| if at == self.role.requests() { requests } else { responses })
+    }
+
+    /// Gives up what is kept.
+    pub(super) fn give_up(&mut self, out: &mut Vec<Message>) {
+        if self.requests.unread() > 0 {
+            self.requests_lost(0, out);
+        }
+        if self.responses.unread() > 0 {
+            self.responses_lost(0, out);
+        }
+        self.exchanges.give_up(out);
+    }
+
     /// The process sends nothing more. RFC 9112, section 9.8: a server's closure alert ends a
     /// response that has no other end.
     pub(super) fn shut_down(&mut self, out: &mut Vec<Message>) {

@@ -105,6 +105,12 @@ impl Slot {
             + self.response.as_ref().map_or(0, Half::weight)
     }
 
+    /// Keeps no more of the bodies.
+    pub(super) fn give_up(&mut self) {
+        self.request.iter_mut().for_each(|half| half.body.give_up());
+        self.response.iter_mut().for_each(|half| half.body.give_up());
+    }
+
     pub(super) fn message(self, role: Role, connection: ConnectionKey) -> Message {
         let began = self.request.as_ref().map(|_| moved(&self.began, role.requests()));
         let ended = self.response.as_ref().and_then(|response| response.last);

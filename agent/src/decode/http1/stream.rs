@@ -105,6 +105,14 @@ impl<H: Head> Stream<H> {
         skip
     }
 
+    /// Bytes of a head that is not complete.
+    pub(super) fn unread(&self) -> usize {
+        match &self.state {
+            State::Head(start) => start.bytes.len(),
+            State::Body(_) => 0,
+        }
+    }
+
     /// Whether the end of the connection is the end of the message.
     pub(super) const fn ends_with_connection(&self) -> bool {
         matches!(self.state, State::Body(Framing::UntilClose))
