@@ -22,15 +22,22 @@ static CONNECTIONS: LruHashMap<ConnectionKey, Connection> = LruHashMap::with_max
 #[map]
 static ENDED: HashMap<EndedKey, Connection> = HashMap::with_max_entries(16_384, 0);
 
-/// Processes that have had a connection, so that the end of the others says nothing.
+/// Processes that have had a connection, and since when: the end of the others says nothing, and
+/// what is older was left by a process that had the same number.
 #[map]
-static USERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(16_384, 0);
+static USERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
 
 /// The connection of the TLS object, made now if it is new.
 pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
     let key = ConnectionKey { object, tgid, pad: 0 };
+    let began = began(tgid);
     if let Some(found) = known(&key) {
-        return Some(found);
+        if found.birth >= began {
+            return Some(found);
+        }
+        let left = *found;
+        let _ = CONNECTIONS.remove(&key);
+        tell_end(bpf_get_current_pid_tgid(), &key, &left);
     }
     // SAFETY: plain helper without arguments.
     let birth = unsafe { bpf_ktime_get_ns() };
@@ -39,8 +46,26 @@ pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
         emit::count(loss::CONNECTIONS_FULL);
         return None;
     }
-    let _ = USERS.insert(&tgid, &1, 0);
     known(&key)
+}
+
+/// Since when the process has had connections: since now if it had none.
+fn began(tgid: u32) -> u64 {
+    // SAFETY: the value is copied at once.
+    if let Some(began) = unsafe { USERS.get(&tgid) }.copied() {
+        return began;
+    }
+    // SAFETY: plain helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let _ = USERS.insert(&tgid, &now, 0);
+    now
+}
+
+/// Says how far a connection came that has been removed.
+fn tell_end(thread: u64, key: &ConnectionKey, connection: &Connection) {
+    if !emit::close(thread, key.object, connection) {
+        keep_end(&EndedKey { key: *key, birth: connection.birth }, connection);
+    }
 }
 
 /// The connection of the TLS object, if there is one.
@@ -82,9 +107,7 @@ fn free(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let _ = CONNECTIONS.remove(&key);
-    if !emit::close(thread, key.object, &connection) {
-        keep_end(&EndedKey { key, birth: connection.birth }, &connection);
-    }
+    tell_end(thread, &key, &connection);
     Some(())
 }
 

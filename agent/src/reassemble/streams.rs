@@ -68,7 +68,7 @@ impl Streams {
             | ChunkContent::Descriptor(_) => {
                 self.open(connection, call, out);
             }
-            ChunkContent::Exit => self.end_process(connection.pid, call, out),
+            ChunkContent::Exit => self.end_process(connection.pid, call),
         }
     }
 
@@ -159,9 +159,10 @@ impl Streams {
         }
     }
 
-    fn end_process(&mut self, pid: u32, call: Call, out: &mut Vec<Segment>) {
+    /// What is still open is of connections whose end found no room, and comes late.
+    fn end_process(&mut self, pid: u32, call: Call) {
         for connection in self.of_process(pid) {
-            self.end(connection, call, out);
+            self.superseded.push_back((call.returned, connection));
         }
     }
 }
