@@ -12,7 +12,9 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use tempfile::TempDir;
 
-use crate::{agent::Launch, containerd::Containerd, docker::Docker, podman::Podman, talk::Talk};
+use crate::{
+    agent::Launch, containerd::Containerd, docker::Docker, exact::Exact, podman::Podman, talk::Talk,
+};
 
 /// Everything that tests share.
 pub struct Node {
@@ -22,6 +24,7 @@ pub struct Node {
     containerd: OnceCell<RefCell<Containerd>>,
     podman: OnceCell<Podman>,
     talk: OnceCell<PathBuf>,
+    exact: OnceCell<PathBuf>,
 }
 
 impl Node {
@@ -37,6 +40,7 @@ impl Node {
             containerd: OnceCell::new(),
             podman: OnceCell::new(),
             talk: OnceCell::new(),
+            exact: OnceCell::new(),
         })
     }
 
@@ -71,6 +75,12 @@ impl Node {
     pub fn talk(&self) -> Result<Talk> {
         let binary = once(&self.talk, || Talk::compile(self.scratch()))?;
         Ok(Talk::new(binary.clone()))
+    }
+
+    /// The fixture program that counts, on the machine's own libssl.
+    pub fn exact(&self) -> Result<Exact> {
+        let binary = once(&self.exact, || Exact::compile(self.scratch()))?;
+        Ok(Exact::new(binary.clone()))
     }
 
     /// Takes down what was started.

@@ -8,6 +8,7 @@ mod web;
 
 mod changed;
 mod endings;
+mod exact;
 mod exchanges;
 mod filters;
 mod fresh;
@@ -51,6 +52,7 @@ use tests;
 const ALL: &[&[(&str, Test)]] = &[
     plaintext::TESTS,
     gaps::TESTS,
+    exact::TESTS,
     listing::TESTS,
     refusals::TESTS,
     missing::TESTS,
