@@ -85,6 +85,16 @@ pub fn whole(told: &[Told]) -> Result<()> {
     Ok(())
 }
 
+/// Holds all gaps to be there because something was full.
+pub fn only_full(told: &[Told]) -> Result<()> {
+    let full = ["ring-full", "queue-full"];
+    for Told { end, direction, seen } in told {
+        let other = seen.gaps.iter().find(|gap| !full.contains(&gap.reason.as_str()));
+        ensure!(other.is_none(), "{direction} of {end:?} has another gap: {other:?}");
+    }
+    Ok(())
+}
+
 /// Holds the ports, wherever they were told, to be the program's. Gives for how many
 /// directions they were told.
 pub fn ports(told: &[Told], ends: &[End]) -> Result<usize> {

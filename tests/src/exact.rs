@@ -1,16 +1,11 @@
 //! The fixture program `exact`: TLS connections, both ends of each in one process, which counts
 //! itself what it sends and receives.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{num::ParseIntError, path::PathBuf, process::Command, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{child::Child, tool};
+use crate::child::Child;
 
 /// For all of what the fixture does, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -25,16 +20,6 @@ impl Exact {
     /// A compiled one, or another program that behaves like it.
     pub(crate) fn new(binary: PathBuf) -> Self {
         Self { command: Command::new(binary) }
-    }
-
-    /// Compiles it into a folder, on the machine's own libssl.
-    pub(crate) fn compile(into: &Path) -> Result<PathBuf> {
-        let binary = into.join("exact");
-        let source = tool::fixtures().join("exact.c");
-        let mut command = tool::command("cc", ["-O2", "-g", "-Wall", "-Wextra", "-o"])?;
-        command.arg(&binary).arg(source).args(["-lssl", "-lcrypto", "-pthread"]);
-        tool::run(command).context("failed to compile the fixture (needs gcc and libssl-dev)")?;
-        Ok(binary)
     }
 
     /// Adds flags; they are explained at the top of `exact.c`.
@@ -115,25 +100,22 @@ pub struct End {
 
 impl End {
     fn parse(line: &str) -> Result<Self> {
-        let fields: HashMap<_, _> =
-            line.split_whitespace().filter_map(|field| field.split_once('=')).collect();
-        let text = |name| fields.get(name).copied().with_context(|| format!("no {name}: {line}"));
-        let number = |name| -> Result<u64> { Ok(text(name)?.parse()?) };
+        let fields = Fields(line);
         let flow = |name| -> Result<Flow> {
-            let (bytes, hash) = text(name)?.split_once('/').context("no hash")?;
+            let (bytes, hash) = fields.text(name)?.split_once('/').context("no hash")?;
             Ok(Flow { bytes: bytes.parse()?, hash: hash.to_owned() })
         };
         Ok(Self {
-            pid: u32::try_from(number("pid")?)?,
-            stream: number("stream")?,
-            object: number("object")?,
-            port: u16::try_from(number("port")?)?,
+            pid: fields.number("pid")?,
+            stream: fields.number("stream")?,
+            object: fields.number("object")?,
+            port: fields.number("port")?,
             transmit: flow("transmit")?,
             receive: flow("receive")?,
-            write_retries: number("write-retries")?,
-            read_retries: number("read-retries")?,
-            partial: number("partial")?,
-            updates: number("updates")?,
+            write_retries: fields.number("write-retries")?,
+            read_retries: fields.number("read-retries")?,
+            partial: fields.number("partial")?,
+            updates: fields.number("updates")?,
         })
     }
 
@@ -145,5 +127,24 @@ impl End {
     /// Both directions: name, stream, bytes.
     pub fn flows(&self) -> [(&'static str, u64, &Flow); 2] {
         [("transmit", self.stream, &self.transmit), ("receive", self.peer(), &self.receive)]
+    }
+}
+
+/// A line of `NAME=VALUE`.
+pub(crate) struct Fields<'a>(pub(crate) &'a str);
+
+impl<'a> Fields<'a> {
+    pub(crate) fn text(&self, name: &str) -> Result<&'a str> {
+        let fields = self.0.split_whitespace().filter_map(|field| field.split_once('='));
+        let mut of_name = fields.filter(|(known, _)| *known == name);
+        let (_, value) = of_name.next().with_context(|| format!("no {name}: {}", self.0))?;
+        Ok(value)
+    }
+
+    pub(crate) fn number<N>(&self, name: &str) -> Result<N>
+    where
+        N: FromStr<Err = ParseIntError>,
+    {
+        self.text(name)?.parse().with_context(|| format!("{name} is no number: {}", self.0))
     }
 }

@@ -13,7 +13,14 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use tempfile::TempDir;
 
 use crate::{
-    agent::Launch, containerd::Containerd, docker::Docker, exact::Exact, podman::Podman, talk::Talk,
+    agent::Launch,
+    compile::{self, Linked},
+    containerd::Containerd,
+    docker::Docker,
+    exact::Exact,
+    killed::Killing,
+    podman::Podman,
+    talk::Talk,
 };
 
 /// Everything that tests share.
@@ -25,6 +32,7 @@ pub struct Node {
     podman: OnceCell<Podman>,
     talk: OnceCell<PathBuf>,
     exact: OnceCell<PathBuf>,
+    killed: OnceCell<PathBuf>,
 }
 
 impl Node {
@@ -41,6 +49,7 @@ impl Node {
             podman: OnceCell::new(),
             talk: OnceCell::new(),
             exact: OnceCell::new(),
+            killed: OnceCell::new(),
         })
     }
 
@@ -79,8 +88,18 @@ impl Node {
 
     /// The fixture program that counts, on the machine's own libssl.
     pub fn exact(&self) -> Result<Exact> {
-        let binary = once(&self.exact, || Exact::compile(self.scratch()))?;
+        let binary = once(&self.exact, || self.compiled("exact"))?;
         Ok(Exact::new(binary.clone()))
+    }
+
+    /// The fixture program that has so many children killed, waiting.
+    pub fn killed(&self, count: usize) -> Result<Killing> {
+        let binary = once(&self.killed, || self.compiled("killed"))?;
+        Killing::start(binary, count)
+    }
+
+    fn compiled(&self, name: &str) -> Result<PathBuf> {
+        compile::fixture(name, self.scratch(), &Linked::shared())
     }
 
     /// Takes down what was started.

@@ -136,7 +136,7 @@ impl Recording {
     }
 
     /// Takes all whole lines that are there.
-    fn read(&mut self) -> Result<()> {
+    pub fn read(&mut self) -> Result<()> {
         while self.lines.read_until(b'\n', &mut self.half)? > 0 {
             if self.half.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.half);

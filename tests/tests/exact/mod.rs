@@ -1,15 +1,19 @@
 //! Issue 4: every byte once, in order, under its connection, by the program's own count.
 
-use std::time::Duration;
+pub(crate) mod connections;
+pub(crate) mod killed;
+pub(crate) mod ring;
+mod session;
 
 use anyhow::{Context as _, Result, ensure};
 use tlstap_tests::{
     account::{self, Told},
-    agent::Agent,
     exact::{End, Exact},
     node::Node,
-    recording::{Gap, Recording},
+    recording::Gap,
 };
+
+use self::session::Session;
 
 crate::tests![in_every_mode, of_big_calls, of_big_calls_with_room_for_them];
 
@@ -20,47 +24,6 @@ const SIZES: [usize; 19] = [
     0, 1, 2, 511, 512, 513, 4095, 4096, 4097, 8191, 8192, 8193, 16383, 16384, 16385, 65535, 65536,
     65537, MIB,
 ];
-
-/// Without an event for so long, there comes none.
-const IDLE: Duration = Duration::from_secs(5);
-
-/// An agent that writes into a file, and what is read of it.
-struct Session {
-    agent: Agent,
-    recording: Recording,
-    _folder: tempfile::TempDir,
-}
-
-impl Session {
-    fn start(node: &Node, arguments: &[&str], streams: u64) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let recording = Recording::new(folder.path(), streams)?;
-        let path = recording.path().to_str().context("a path that is not UTF-8")?;
-        let launch = node.tlstap(&["trace", "--raw", "-o", "json", "--write", path])?;
-        let agent = arguments.iter().fold(launch, |launch, argument| launch.argument(*argument));
-        Ok(Self { agent: agent.ready()?, recording, _folder: folder })
-    }
-
-    /// Lets a fixture exchange its messages, and matches what was told with what it says.
-    fn exchange(&mut self, exact: Exact, sizes: &[usize]) -> Result<(Vec<End>, Vec<Told>)> {
-        let mut exchange = exact.start(sizes)?;
-        let ends = exchange.go()?;
-        exchange.end()?;
-        let told = self.told(&ends)?;
-        Ok((ends, told))
-    }
-
-    /// What was told of these ends, once it is all there.
-    fn told(&mut self, ends: &[End]) -> Result<Vec<Told>> {
-        let total = account::total(ends);
-        self.recording.read_until(IDLE, |so_far| account::accounted(so_far, ends) >= total)?;
-        account::told(&self.recording, ends)
-    }
-
-    fn stop(self) -> Result<()> {
-        self.agent.stop().map(drop)
-    }
-}
 
 /// A way to use the library, and what shows that it was used so.
 struct Mode {
