@@ -18,6 +18,7 @@ pub mod event;
 pub mod exact;
 pub mod feed;
 pub mod killed;
+pub mod libraries;
 pub mod musl;
 pub mod node;
 pub mod podman;

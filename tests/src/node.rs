@@ -19,6 +19,7 @@ use crate::{
     docker::Docker,
     exact::Exact,
     killed::Killing,
+    libraries::Library,
     podman::Podman,
     talk::Talk,
 };
@@ -90,6 +91,17 @@ impl Node {
     pub fn exact(&self) -> Result<Exact> {
         let binary = once(&self.exact, || self.compiled("exact"))?;
         Ok(Exact::new(binary.clone()))
+    }
+
+    /// The same, linked to a library that is built for it.
+    pub fn exact_on(&self, library: Library) -> Result<Exact> {
+        let folder = self.scratch().join(format!("{library:?}"));
+        let known = folder.join("exact");
+        if known.exists() {
+            return Ok(Exact::new(known));
+        }
+        fs::create_dir_all(&folder)?;
+        Ok(Exact::new(compile::fixture("exact", &folder, &library.linked()?)?))
     }
 
     /// The fixture program that has so many children killed, waiting.

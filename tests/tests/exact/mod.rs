@@ -9,13 +9,22 @@ use anyhow::{Context as _, Result, ensure};
 use tlstap_tests::{
     account::{self, Told},
     exact::{End, Exact},
+    libraries::Library,
     node::Node,
     recording::Gap,
 };
 
 use self::session::Session;
 
-crate::tests![in_every_mode, of_big_calls, of_big_calls_with_room_for_them];
+crate::tests![
+    on_the_machines_openssl,
+    on_openssl_1_1_1,
+    on_the_newest_openssl_3,
+    on_boringssl,
+    on_aws_lc,
+    of_big_calls,
+    of_big_calls_with_room_for_them,
+];
 
 const MIB: usize = 1 << 20;
 
@@ -66,13 +75,35 @@ fn in_mode(session: &mut Session, exact: Exact, mode: &Mode) -> Result<()> {
     account::whole(&told)
 }
 
-fn in_every_mode(node: &Node) -> Result<()> {
+/// Holds all of these modes to be told whole.
+fn in_modes(node: &Node, exact: impl Fn() -> Result<Exact>, modes: &[&[Mode]]) -> Result<()> {
+    // Its library is probed when the agent starts, and needs nothing when others map it.
+    let _first = exact()?.start(&[])?;
     let mut session = Session::start(node, &[], 2)?;
-    for mode in MODES.iter().chain(&EX).chain(&RENEGOTIATED) {
-        in_mode(&mut session, node.exact()?, mode)
-            .with_context(|| format!("with {:?}", mode.flags))?;
+    for mode in modes.iter().copied().flatten() {
+        in_mode(&mut session, exact()?, mode).with_context(|| format!("with {:?}", mode.flags))?;
     }
     session.stop()
+}
+
+fn on_the_machines_openssl(node: &Node) -> Result<()> {
+    in_modes(node, || node.exact(), &[&MODES, &EX, &RENEGOTIATED])
+}
+
+fn on_openssl_1_1_1(node: &Node) -> Result<()> {
+    in_modes(node, || node.exact_on(Library::OpenSsl111), &[&MODES, &EX, &RENEGOTIATED])
+}
+
+fn on_the_newest_openssl_3(node: &Node) -> Result<()> {
+    in_modes(node, || node.exact_on(Library::OpenSsl3), &[&MODES, &EX, &RENEGOTIATED])
+}
+
+fn on_boringssl(node: &Node) -> Result<()> {
+    in_modes(node, || node.exact_on(Library::BoringSsl), &[&MODES])
+}
+
+fn on_aws_lc(node: &Node) -> Result<()> {
+    in_modes(node, || node.exact_on(Library::AwsLc), &[&MODES, &EX])
 }
 
 /// Gaps that the limit of a call makes when each message is one call.
