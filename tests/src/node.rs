@@ -22,6 +22,7 @@ use crate::{
     libraries::Library,
     podman::Podman,
     talk::Talk,
+    tool,
 };
 
 /// Everything that tests share.
@@ -102,6 +103,13 @@ impl Node {
         }
         fs::create_dir_all(&folder)?;
         Ok(Exact::new(compile::fixture("exact", &folder, &library.linked()?)?))
+    }
+
+    /// One in Python that behaves like it, on the machine's own libssl.
+    pub fn exact_in_python(&self) -> Result<Exact> {
+        let script = tool::fixtures().join("exact.py");
+        let script = script.to_str().context("a path that is not UTF-8")?;
+        Ok(Exact::new(tool::find("python3")?).flags(&[script]))
     }
 
     /// The fixture program that has so many children killed, waiting.

@@ -55,6 +55,7 @@ const ALL: &[&[(&str, Test)]] = &[
     exact::TESTS,
     exact::connections::TESTS,
     exact::killed::TESTS,
+    exact::python::TESTS,
     exact::ring::TESTS,
     listing::TESTS,
     refusals::TESTS,

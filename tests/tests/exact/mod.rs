@@ -2,6 +2,7 @@
 
 pub(crate) mod connections;
 pub(crate) mod killed;
+pub(crate) mod python;
 pub(crate) mod ring;
 mod session;
 
