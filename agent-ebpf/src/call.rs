@@ -1,9 +1,11 @@
 //! Calls in flight: what the arguments were at entry, kept until the call returns.
 //!
-//! At most one call per thread is in flight. A call nested in it (its stack pointer is lower) is
-//! ignored, so that no byte is counted twice; one at the same or a higher stack position means
-//! that the recorded call was left without a return (`longjmp`, a fiber), or that a second probe
-//! fired on the same call, and takes its place.
+//! Of the calls of one thread on one TLS object only the outermost counts, so that no byte is
+//! counted twice: `SSL_read_ex` may call `SSL_read`. A call inside a call on *another* object is
+//! TLS inside TLS, and is followed too, one level deep.
+//!
+//! A call that was left without a return (`longjmp`, a fiber that never goes on) must not hide
+//! those that come after it. It is known by its stack: see [`is_alive`].
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -16,17 +18,14 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use tlstap_ebpf::{Cookie, Function, loss};
+use tlstap_ebpf::{Cookie, Function, direction, loss};
 
-use crate::{connection, emit, task};
-
-/// Threads that can be inside a traced call at one time.
-const MAX_IN_FLIGHT: u32 = 16_384;
+use crate::{connection, emit, machine, task};
 
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Call {
-    /// Stack pointer at entry; it points at the return address.
+    /// Stack pointer at entry.
     pub(crate) stack: u64,
     pub(crate) object: u64,
     pub(crate) buffer: u64,
@@ -36,8 +35,13 @@ pub(crate) struct Call {
     pub(crate) cookie: u64,
 }
 
+/// By thread. The agent sizes it before loading.
 #[map]
-static IN_FLIGHT: HashMap<u64, Call> = HashMap::with_max_entries(MAX_IN_FLIGHT, 0);
+static IN_FLIGHT: HashMap<u64, Call> = HashMap::with_max_entries(65_536, 0);
+
+/// By thread: calls inside calls on other objects.
+#[map]
+static INNER: HashMap<u64, Call> = HashMap::with_max_entries(4_096, 0);
 
 #[uprobe]
 pub(crate) fn call_entry(ctx: ProbeContext) -> u32 {
@@ -53,19 +57,14 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     // SAFETY: the context is the one this program was called with.
     let bits = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
     let function = Cookie::from_bits(bits)?.function;
-    let stack = stack_pointer(ctx.as_ptr());
-    // SAFETY: the entry is copied out at once; only this thread writes it.
-    if let Some(outer) = unsafe { IN_FLIGHT.get(&thread) }
-        && outer.stack > stack
-    {
-        return None;
-    }
+    let stack = machine::stack_pointer(ctx.as_ptr());
+    let object = ctx.arg(0)?;
     // Both are read before one is chosen: the verifier allows no access to the context at an
     // offset that is chosen at run time, which the compiler would otherwise make of it.
     let (fourth, fifth) = core::hint::black_box((ctx.arg(3)?, ctx.arg(4)?));
     let call = Call {
         stack,
-        object: ctx.arg(0)?,
+        object,
         buffer: ctx.arg(1)?,
         length: match function.length_argument() {
             Some(3) => fourth,
@@ -76,11 +75,64 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
         entered: unsafe { bpf_ktime_get_ns() },
         cookie: bits,
     };
-    if IN_FLIGHT.insert(&thread, &call, 0).is_err() {
-        emit::count(loss::IN_FLIGHT_FULL);
-        debug!(ctx, "table of calls in flight is full");
+    let kept = match place(thread, stack, object) {
+        Place::Outer => IN_FLIGHT.insert(&thread, &call, 0).is_ok(),
+        Place::Inner => INNER.insert(&thread, &call, 0).is_ok(),
+        Place::Within => return None,
+        Place::TooDeep => false,
+    };
+    if !kept {
+        connection::miss((thread >> 32) as u32, object, function);
+        debug!(ctx, "no room for a call in flight");
     }
     Some(())
+}
+
+/// Where a call is kept.
+enum Place {
+    Outer,
+    /// It is made inside another, on another object.
+    Inner,
+    /// It is a part of one that is kept.
+    Within,
+    TooDeep,
+}
+
+fn place(thread: u64, stack: u64, object: u64) -> Place {
+    // SAFETY: only this thread writes its entries, and it is here.
+    let Some(outer) = (unsafe { IN_FLIGHT.get(&thread) }) else { return Place::Outer };
+    // At the same stack it is the same call, probed twice, or one that the first jumped to.
+    if outer.stack == stack || !is_alive(outer.stack, stack) {
+        return Place::Outer;
+    }
+    if outer.object == object {
+        return Place::Within;
+    }
+    // SAFETY: as above.
+    match unsafe { INNER.get(&thread) } {
+        Some(inner) if inner.stack != stack && is_alive(inner.stack, stack) => {
+            if inner.object == object { Place::Within } else { Place::TooDeep }
+        }
+        _ => Place::Inner,
+    }
+}
+
+/// Whether a call that was entered with this stack pointer can still return.
+///
+/// While it can, its return address is replaced by that of the kernel's return trampoline, which
+/// lies at the beginning of a page (`uprobe_get_trampoline_vaddr`, kernel/events/uprobes.c). When
+/// the call was left by `longjmp`, the thread went on above it, and another frame lies there now.
+#[cfg(bpf_target_arch = "x86_64")]
+fn is_alive(stack: u64, _now: u64) -> bool {
+    // SAFETY: the helper checks the address.
+    let address = unsafe { bpf_probe_read_user(stack as *const u64) }.unwrap_or(0);
+    address != 0 && address % 4096 == 0
+}
+
+/// Likewise; the return address is in a register here, so the stack must do: it grows downwards.
+#[cfg(bpf_target_arch = "aarch64")]
+fn is_alive(stack: u64, now: u64) -> bool {
+    now < stack
 }
 
 #[uretprobe]
@@ -91,22 +143,44 @@ pub(crate) fn call_return(ctx: RetProbeContext) -> u32 {
 
 fn leave(ctx: &RetProbeContext) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
-    // SAFETY: only this thread writes its entry, and it is here.
-    let call = *unsafe { IN_FLIGHT.get(&thread) }?;
-    // The return has popped the return address that `stack` points at.
-    if stack_pointer(ctx.as_ptr()) != call.stack + 8 {
-        return None;
-    }
-    let _ = IN_FLIGHT.remove(&thread);
+    let call = take(thread, machine::stack_at_entry(ctx.as_ptr()))?;
     let function = Cookie::from_bits(call.cookie)?.function;
     let moved = moved_bytes(function, call.length, ctx.ret::<u64>())?;
     let connection = connection::find((thread >> 32) as u32, call.object)?;
-    emit::call(thread, &call, function, moved, connection);
+    if function.carries_payload() {
+        emit::call(thread, &call, function, moved, connection);
+    } else {
+        emit::kernel_tls(thread, &call, moved, connection);
+    }
+    if function.direction() == direction::TRANSMIT {
+        connection::sent(thread, call.object, connection);
+    }
     Some(())
+}
+
+/// Takes the call that was entered with this stack pointer out of the tables.
+fn take(thread: u64, stack: u64) -> Option<Call> {
+    // SAFETY: only this thread writes its entries, and it is here.
+    if let Some(outer) = unsafe { IN_FLIGHT.get(&thread) }
+        && outer.stack == stack
+    {
+        let call = *outer;
+        let _ = IN_FLIGHT.remove(&thread);
+        return Some(call);
+    }
+    // SAFETY: as above.
+    let call = *unsafe { INNER.get(&thread) }.filter(|inner| inner.stack == stack)?;
+    let _ = INNER.remove(&thread);
+    Some(call)
 }
 
 /// How many bytes the call moved; `None` when it failed or moved none.
 fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
+    match function {
+        Function::Peek => return None,
+        Function::Sendfile => return (0 < result as i64).then_some(result),
+        _ => {}
+    }
     // -1 can come back as 0x00000000ffffffff: only the low half is the `int`.
     let result = result as i32;
     if result <= 0 {
@@ -126,34 +200,16 @@ fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     }
 }
 
-/// The TLS object of the call that a thread is in.
+/// The TLS object of the innermost call that a thread is in.
 pub(crate) fn object(thread: u64) -> Option<u64> {
-    // SAFETY: only this thread writes its entry, and it is here.
-    unsafe { IN_FLIGHT.get(&thread) }.map(|call| call.object)
+    // SAFETY: only this thread writes its entries, and it is here.
+    let outer = unsafe { IN_FLIGHT.get(&thread) }?.object;
+    // SAFETY: as above.
+    Some(unsafe { INNER.get(&thread) }.map_or(outer, |inner| inner.object))
 }
 
-/// Forgets the call of a thread that is gone.
+/// Forgets the calls of a thread that is gone.
 pub(crate) fn forget(thread: u64) {
     let _ = IN_FLIGHT.remove(&thread);
-}
-
-#[uprobe]
-pub(crate) fn object_free(ctx: ProbeContext) -> u32 {
-    let thread = bpf_get_current_pid_tgid();
-    if let Some(object) = ctx.arg::<u64>(0) {
-        connection::close(thread, object);
-    }
-    0
-}
-
-#[cfg(bpf_target_arch = "x86_64")]
-fn stack_pointer(regs: *mut core::ffi::c_void) -> u64 {
-    // SAFETY: the context of a uprobe program is a `pt_regs` that the verifier lets us read.
-    unsafe { (*regs.cast::<aya_ebpf::bindings::pt_regs>()).rsp }
-}
-
-#[cfg(bpf_target_arch = "aarch64")]
-fn stack_pointer(regs: *mut core::ffi::c_void) -> u64 {
-    // SAFETY: the context of a uprobe program is a `user_pt_regs` that the verifier lets us read.
-    unsafe { (*regs.cast::<aya_ebpf::bindings::user_pt_regs>()).sp }
+    let _ = INNER.remove(&thread);
 }

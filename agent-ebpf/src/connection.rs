@@ -3,38 +3,23 @@
 //! Offsets advance by the full length of each call, whatever was copied, so that user space sees
 //! every hole exactly.
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::map, maps::LruHashMap};
-use tlstap_ebpf::loss;
+use aya_ebpf::{
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    macros::{map, uprobe},
+    maps::{HashMap, LruHashMap},
+    programs::ProbeContext,
+};
+use tlstap_ebpf::{Connection, ConnectionKey, EndedKey, Function, binding, loss};
 
-use crate::emit;
-
-const MAX_CONNECTIONS: u32 = 65_536;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-pub(crate) struct Key {
-    pub(crate) object: u64,
-    pub(crate) tgid: u32,
-    pad: u32,
-}
-
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Connection {
-    pub(crate) birth: u64,
-    /// By direction.
-    pub(crate) offset: [u64; 2],
-    /// By direction: why bytes just before `offset` did not go out.
-    pub(crate) loss: [u32; 2],
-    /// The library of the last call.
-    pub(crate) library: u32,
-    /// 1 once the socket is known.
-    pub(crate) bound: u32,
-}
+use crate::{emit, task};
 
 // Evicting the oldest is safe: a connection seen again gets a new birth, never another's bytes.
 #[map]
-static CONNECTIONS: LruHashMap<Key, Connection> = LruHashMap::with_max_entries(MAX_CONNECTIONS, 0);
+static CONNECTIONS: LruHashMap<ConnectionKey, Connection> = LruHashMap::with_max_entries(65_536, 0);
+
+/// Ends of connections and processes that the ring had no room for; the agent looks here.
+#[map]
+static ENDED: HashMap<EndedKey, Connection> = HashMap::with_max_entries(16_384, 0);
 
 /// Processes that have had a connection, so that the end of the others says nothing.
 #[map]
@@ -42,36 +27,128 @@ static USERS: LruHashMap<u32, u8> = LruHashMap::with_max_entries(16_384, 0);
 
 /// The connection of the TLS object, made now if it is new.
 pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
-    let key = Key { object, tgid, pad: 0 };
-    if let Some(known) = CONNECTIONS.get_ptr_mut(&key) {
-        // SAFETY: a map value stays valid while the program runs.
-        return Some(unsafe { &mut *known });
+    let key = ConnectionKey { object, tgid, pad: 0 };
+    if let Some(found) = known(&key) {
+        return Some(found);
     }
     // SAFETY: plain helper without arguments.
     let birth = unsafe { bpf_ktime_get_ns() };
-    let new = Connection { birth, offset: [0; 2], loss: [0; 2], library: 0, bound: 0 };
+    let new = Connection { birth, ..Connection::default() };
     if CONNECTIONS.insert(&key, &new, 0).is_err() {
         emit::count(loss::CONNECTIONS_FULL);
         return None;
     }
     let _ = USERS.insert(&tgid, &1, 0);
-    // SAFETY: as above.
-    CONNECTIONS.get_ptr_mut(&key).map(|known| unsafe { &mut *known })
+    known(&key)
 }
 
-/// Ends the connection of the TLS object, if there is one, and says so.
-pub(crate) fn close(thread: u64, object: u64) {
-    let key = Key { object, tgid: (thread >> 32) as u32, pad: 0 };
-    // SAFETY: the entry is copied before it is removed.
-    if let Some(connection) = unsafe { CONNECTIONS.get(&key) }.copied() {
-        let _ = CONNECTIONS.remove(&key);
-        emit::close(thread, object, &connection);
+/// The connection of the TLS object, if there is one.
+pub(crate) fn known(key: &ConnectionKey) -> Option<&'static mut Connection> {
+    // SAFETY: a map value stays valid while the program runs.
+    CONNECTIONS.get_ptr_mut(key).map(|known| unsafe { &mut *known })
+}
+
+/// A call on the TLS object is not followed: what it moves is lost, and nobody knows how much.
+pub(crate) fn miss(tgid: u32, object: u64, function: Function) {
+    emit::count(loss::IN_FLIGHT_FULL);
+    if let Some(connection) = find(tgid, object) {
+        let side = usize::from(function.direction()) & 1;
+        connection.loss[side] = u32::from(loss::IN_FLIGHT_FULL);
     }
+}
+
+/// A call that sent returned. Tells the agent once when no socket sent inside it.
+pub(crate) fn sent(thread: u64, object: u64, connection: &mut Connection) {
+    if connection.binding == binding::NONE && emit::elsewhere(thread, object, connection) {
+        connection.binding = binding::ELSEWHERE;
+    }
+}
+
+/// `SSL_free` and `SSL_clear`: ends the connection of the TLS object, if there is one.
+#[uprobe]
+pub(crate) fn object_free(ctx: ProbeContext) -> u32 {
+    let _ = free(&ctx);
+    0
+}
+
+fn free(ctx: &ProbeContext) -> Option<()> {
+    let thread = bpf_get_current_pid_tgid();
+    let key = ConnectionKey { object: ctx.arg(0)?, tgid: (thread >> 32) as u32, pad: 0 };
+    // SAFETY: the entry is copied before it is removed.
+    let connection = unsafe { CONNECTIONS.get(&key) }.copied()?;
+    let _ = CONNECTIONS.remove(&key);
+    if !emit::close(thread, key.object, &connection) {
+        keep_end(&EndedKey { key, birth: connection.birth }, &connection);
+    }
+    Some(())
+}
+
+/// `SSL_set_bio` and its like: the socket that was known is no longer the connection's.
+#[uprobe]
+pub(crate) fn object_set_transport(ctx: ProbeContext) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    if let Some(object) = ctx.arg(0) {
+        unbind(thread, object);
+    }
+    0
+}
+
+fn unbind(thread: u64, object: u64) -> Option<()> {
+    let connection = known(&ConnectionKey { object, tgid: (thread >> 32) as u32, pad: 0 })?;
+    if connection.binding == binding::KNOWN && emit::unbound(thread, object, connection) {
+        connection.binding = binding::NONE;
+    }
+    Some(())
+}
+
+/// `SSL_set_fd` and its like, where nothing better tells the socket.
+#[uprobe]
+pub(crate) fn object_set_descriptor(ctx: ProbeContext) -> u32 {
+    let _ = set_descriptor(&ctx);
+    0
+}
+
+fn set_descriptor(ctx: &ProbeContext) -> Option<()> {
+    let thread = bpf_get_current_pid_tgid();
+    let tgid = (thread >> 32) as u32;
+    if task::ignored(tgid) {
+        return None;
+    }
+    let object = ctx.arg(0)?;
+    let descriptor: u64 = ctx.arg(1)?;
+    let connection = find(tgid, object)?;
+    if emit::descriptor(thread, object, connection, descriptor as u32) {
+        connection.binding = binding::KNOWN;
+    }
+    Some(())
+}
+
+/// `SSL_shutdown`: the process sends nothing more.
+#[uprobe]
+pub(crate) fn object_shutdown(ctx: ProbeContext) -> u32 {
+    let _ = shutdown(&ctx);
+    0
+}
+
+fn shutdown(ctx: &ProbeContext) -> Option<()> {
+    let thread = bpf_get_current_pid_tgid();
+    let object = ctx.arg(0)?;
+    let connection = known(&ConnectionKey { object, tgid: (thread >> 32) as u32, pad: 0 })?;
+    emit::shutdown(thread, object, connection);
+    Some(())
 }
 
 /// Says that a process with connections ended.
 pub(crate) fn process_ended(thread: u64) {
-    if USERS.remove(&((thread >> 32) as u32)).is_ok() {
-        emit::exit(thread);
+    let tgid = (thread >> 32) as u32;
+    if USERS.remove(&tgid).is_ok() && !emit::exit(thread) {
+        let key = ConnectionKey { object: 0, tgid, pad: 0 };
+        keep_end(&EndedKey { key, birth: 0 }, &Connection::default());
+    }
+}
+
+fn keep_end(key: &EndedKey, connection: &Connection) {
+    if ENDED.insert(key, connection, 0).is_err() {
+        emit::count(loss::CONNECTIONS_FULL);
     }
 }

@@ -12,10 +12,11 @@ use aya_ebpf::{
     maps::{PerCpuArray, RingBuf},
 };
 use tlstap_ebpf::{
-    CLASS_CAPACITY, Cookie, Endpoints, Function, MAX_CHUNK, RecordHeader, kind, loss,
+    CLASS_CAPACITY, Connection, ConnectionKey, Cookie, Function, MAX_CHUNK, RecordHeader,
+    direction, kind, loss,
 };
 
-use crate::{call::Call, connection::Connection};
+use crate::call::Call;
 
 /// Most bytes copied from one call; the agent sets it before loading.
 #[unsafe(no_mangle)]
@@ -147,8 +148,27 @@ fn send<const CAPACITY: usize>(walk: &Walk, len: u64) -> Result<(), u8> {
     Ok(())
 }
 
+/// Says that the kernel sent `moved` bytes of a file, and advances the stream.
+pub(crate) fn kernel_tls(thread: u64, call: &Call, moved: u64, connection: &mut Connection) {
+    count(loss::KERNEL_TLS);
+    let [start, _] = connection.offset;
+    let said = notice(RecordHeader {
+        kind: kind::GAP,
+        offset: start,
+        call_len: moved,
+        entered: call.entered,
+        loss: loss::KERNEL_TLS,
+        // What is missing before these bytes has a reason of its own.
+        function: connection.loss[0] as u8,
+        library: Cookie::from_bits(call.cookie).map_or(0, |cookie| cookie.library),
+        ..header(thread, call.object, connection.birth, direction::TRANSMIT)
+    });
+    connection.loss[0] = u32::from(if said { loss::NONE } else { loss::KERNEL_TLS });
+    connection.offset[0] = start + moved;
+}
+
 /// Says that a TLS object ended, with the final offsets of both directions.
-pub(crate) fn close(thread: u64, object: u64, connection: &Connection) {
+pub(crate) fn close(thread: u64, object: u64, connection: &Connection) -> bool {
     notice(RecordHeader {
         kind: kind::CLOSE,
         offset: connection.offset[0],
@@ -157,42 +177,85 @@ pub(crate) fn close(thread: u64, object: u64, connection: &Connection) {
         function: connection.loss[1] as u8,
         library: connection.library,
         ..header(thread, object, connection.birth, 0)
-    });
+    })
 }
 
 /// Says that a process ended.
-pub(crate) fn exit(thread: u64) {
-    notice(RecordHeader { kind: kind::EXIT, ..header(thread, 0, 0, 0) });
+pub(crate) fn exit(thread: u64) -> bool {
+    notice(RecordHeader { kind: kind::EXIT, ..header(thread, 0, 0, 0) })
 }
 
-/// Says which socket a connection uses. `false` when there was no room for it.
-pub(crate) fn socket(thread: u64, object: u64, birth: u64, endpoints: Endpoints) -> bool {
-    let Some(mut record) = RECORDS.reserve::<Record<{ size_of::<Endpoints>() }>>(0) else {
+/// Says that a process sends nothing more on a TLS object.
+pub(crate) fn shutdown(thread: u64, object: u64, connection: &Connection) -> bool {
+    of(thread, object, connection, kind::SHUTDOWN, 0)
+}
+
+/// Says that what was known of a connection's socket holds no more.
+pub(crate) fn unbound(thread: u64, object: u64, connection: &Connection) -> bool {
+    of(thread, object, connection, kind::UNBOUND, 0)
+}
+
+/// Says that a connection's socket is not used inside the calls on its TLS object.
+pub(crate) fn elsewhere(thread: u64, object: u64, connection: &Connection) -> bool {
+    of(thread, object, connection, kind::ELSEWHERE, 0)
+}
+
+/// Says which file descriptor a TLS object was given.
+pub(crate) fn descriptor(thread: u64, object: u64, connection: &Connection, number: u32) -> bool {
+    of(thread, object, connection, kind::DESCRIPTOR, number)
+}
+
+fn of(thread: u64, object: u64, connection: &Connection, kind: u8, len: u32) -> bool {
+    let library = connection.library;
+    notice(RecordHeader { kind, len, library, ..header(thread, object, connection.birth, 0) })
+}
+
+/// Sends a record with a payload that `fill` writes; it says `false` when it cannot.
+#[inline(always)]
+pub(crate) fn with<T: 'static>(
+    kind: u8,
+    thread: u64,
+    key: &ConnectionKey,
+    birth: u64,
+    fill: impl FnOnce(*mut T) -> bool,
+) -> bool {
+    let Some(mut record) = RECORDS.reserve::<With<T>>(0) else {
         return false;
     };
-    let bound = RecordHeader {
-        kind: kind::SOCKET,
-        len: size_of::<Endpoints>() as u32,
-        ..header(thread, object, birth, 0)
-    };
+    let len = size_of::<T>() as u32;
     let target = record.as_mut_ptr();
+    // The connection's process, which need not be that of the caller.
+    let header = RecordHeader { kind, len, tgid: key.tgid, ..header(thread, key.object, birth, 0) };
     // SAFETY: the record has room for both; its payload is 8 bytes aligned behind the header.
-    unsafe {
-        ptr::write(&raw mut (*target).header, bound);
-        ptr::write((&raw mut (*target).payload).cast(), endpoints);
+    let filled = unsafe {
+        ptr::write(&raw mut (*target).header, header);
+        fill(&raw mut (*target).payload)
+    };
+    if filled {
+        record.submit(0);
+    } else {
+        record.discard(0);
     }
-    record.submit(0);
-    true
+    filled
 }
 
-fn notice(header: RecordHeader) {
+/// A record with a payload of its own kind.
+#[repr(C)]
+struct With<T> {
+    header: RecordHeader,
+    payload: T,
+}
+
+/// Sends a record without payload. `false`: there was no room, which is counted.
+fn notice(header: RecordHeader) -> bool {
     let Some(mut record) = RECORDS.reserve::<Record<0>>(0) else {
         count(loss::RING_FULL);
-        return;
+        return false;
     };
     // SAFETY: the record has room for the header.
     unsafe { ptr::write(&raw mut (*record.as_mut_ptr()).header, header) };
     record.submit(0);
+    true
 }
 
 fn header(thread: u64, object: u64, birth: u64, direction: u8) -> RecordHeader {

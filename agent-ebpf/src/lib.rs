@@ -28,8 +28,20 @@ pub mod kind {
     pub const CLOSE: u8 = 2;
     /// All TLS objects of a process ended: it exited, or executed another program.
     pub const EXIT: u8 = 3;
-    /// The socket of a connection became known: [`super::Endpoints`] follow the header.
+    /// The TCP socket of a connection became known: [`super::Endpoints`] follow the header.
     pub const SOCKET: u8 = 4;
+    /// The Unix socket of a connection became known: [`super::UnixEndpoints`] follow the header.
+    pub const UNIX: u8 = 5;
+    /// The TLS object was given another transport: what was known of its socket holds no more.
+    pub const UNBOUND: u8 = 6;
+    /// A call that sent came and went without a socket: the process does the I/O elsewhere.
+    pub const ELSEWHERE: u8 = 7;
+    /// `call_len` bytes from `offset` on were not copied; `loss` says why.
+    pub const GAP: u8 = 8;
+    /// The process sends nothing more on the TLS object.
+    pub const SHUTDOWN: u8 = 9;
+    /// The TLS object was given the file descriptor `len` as its socket.
+    pub const DESCRIPTOR: u8 = 10;
 }
 
 /// The direction of a chunk, seen from the traced process.
@@ -54,8 +66,10 @@ pub mod loss {
     pub const IN_FLIGHT_FULL: u8 = 4;
     /// The table of connections was full.
     pub const CONNECTIONS_FULL: u8 = 5;
+    /// The kernel sent the bytes, from a file: they never were in the process's memory.
+    pub const KERNEL_TLS: u8 = 6;
     /// Number of reasons, `NONE` included.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 }
 
 /// What the agent has decided about a process. A process without a verdict is traced, so that a
@@ -89,6 +103,14 @@ pub mod name {
     pub const RETURN: &str = "call_return";
     /// Program at the entry of a function that ends a TLS object.
     pub const FREE: &str = "object_free";
+    /// Program at the entry of a function that gives a TLS object another transport.
+    pub const SET_TRANSPORT: &str = "object_set_transport";
+    /// Program at the entry of a function that gives a TLS object a file descriptor.
+    pub const SET_DESCRIPTOR: &str = "object_set_descriptor";
+    /// Program at the entry of a function that ends what a TLS object sends.
+    pub const SHUTDOWN: &str = "object_shutdown";
+    /// Program at the entry of a function that takes ciphertext from a TLS object.
+    pub const BIO_WRITE: &str = "bio_write";
     /// Program at the exit of every thread.
     pub const TASK_EXIT: &str = "task_exit";
     /// Program at every exec.
@@ -97,6 +119,16 @@ pub mod name {
     pub const SOCKET_SEND: &str = "socket_send";
     /// Program at every receive on a socket.
     pub const SOCKET_RECEIVE: &str = "socket_receive";
+    /// Program at the entry of the kernel's functions for TCP, where there are no tracepoints.
+    pub const TCP_CALL: &str = "tcp_call";
+    /// Hash of calls in flight, by thread.
+    pub const IN_FLIGHT: &str = "IN_FLIGHT";
+    /// Hash from [`super::ConnectionKey`] to [`super::Connection`].
+    pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// Hash from [`super::EndedKey`] to [`super::Connection`]: ends that the ring had no room for.
+    pub const ENDED: &str = "ENDED";
+    /// Array with one element: 1 when ciphertext that is sent outside TLS calls is looked at.
+    pub const MEMORY_BIOS: &str = "MEMORY_BIOS";
     /// Global: the [`super::SocketLayout`].
     pub const SOCKET_LAYOUT: &str = "SOCKET_LAYOUT";
 }
@@ -120,6 +152,25 @@ pub enum Function {
     /// `int SSL_write_ex2(SSL *, const void *, size_t, uint64_t, size_t *)`: the length is in
     /// `*arg5`.
     WriteEx2 = 6,
+    /// `int SSL_read_early_data(SSL *, void *, size_t, size_t *)`: the length is in `*arg4`.
+    ReadEarlyData = 7,
+    /// `int SSL_write_early_data(SSL *, const void *, size_t, size_t *)`: likewise.
+    WriteEarlyData = 8,
+    /// `ossl_ssize_t SSL_sendfile(SSL *, int, off_t, size_t, int)`: the result is the length; the
+    /// bytes are in a file.
+    Sendfile = 9,
+    /// `int SSL_peek(SSL *, void *, int)` and `SSL_peek_ex`: moves nothing, but calls others.
+    Peek = 10,
+    /// `int SSL_clear(SSL *)`: makes the object that of another connection.
+    Clear = 11,
+    /// `void SSL_set_bio(SSL *, BIO *, BIO *)` and its like: another transport.
+    SetTransport = 12,
+    /// `int SSL_set_fd(SSL *, int)` and its like: another transport, by file descriptor.
+    SetDescriptor = 13,
+    /// `int SSL_shutdown(SSL *)`.
+    Shutdown = 14,
+    /// `int BIO_write(BIO *, const void *, int)`, or what lies below it with a `size_t`.
+    BioWrite = 15,
 }
 
 impl Function {
@@ -132,25 +183,53 @@ impl Function {
             4 => Some(Self::ReadEx),
             5 => Some(Self::Free),
             6 => Some(Self::WriteEx2),
+            7 => Some(Self::ReadEarlyData),
+            8 => Some(Self::WriteEarlyData),
+            9 => Some(Self::Sendfile),
+            10 => Some(Self::Peek),
+            11 => Some(Self::Clear),
+            12 => Some(Self::SetTransport),
+            13 => Some(Self::SetDescriptor),
+            14 => Some(Self::Shutdown),
+            15 => Some(Self::BioWrite),
             _ => None,
         }
     }
 
-    /// [`direction::TRANSMIT`] or [`direction::RECEIVE`].
+    /// [`direction::TRANSMIT`] or [`direction::RECEIVE`], for a function that moves bytes.
     pub const fn direction(self) -> u8 {
         match self {
-            Self::Write | Self::WriteEx | Self::WriteEx2 | Self::Free => direction::TRANSMIT,
-            Self::Read | Self::ReadEx => direction::RECEIVE,
+            Self::Read | Self::ReadEx | Self::ReadEarlyData | Self::Peek => direction::RECEIVE,
+            _ => direction::TRANSMIT,
         }
+    }
+
+    /// Whether the function hands plaintext of the process over or back.
+    pub const fn carries_payload(self) -> bool {
+        matches!(
+            self,
+            Self::Write
+                | Self::Read
+                | Self::WriteEx
+                | Self::ReadEx
+                | Self::WriteEx2
+                | Self::ReadEarlyData
+                | Self::WriteEarlyData
+        )
+    }
+
+    /// Whether a call is followed from its entry to its return.
+    pub const fn is_followed(self) -> bool {
+        self.carries_payload() || matches!(self, Self::Sendfile | Self::Peek)
     }
 
     /// The argument, counted from 0, through which the length comes back: a `size_t *`. `None`
     /// when the result is the length.
     pub const fn length_argument(self) -> Option<u8> {
         match self {
-            Self::WriteEx | Self::ReadEx => Some(3),
+            Self::WriteEx | Self::ReadEx | Self::ReadEarlyData | Self::WriteEarlyData => Some(3),
             Self::WriteEx2 => Some(4),
-            Self::Write | Self::Read | Self::Free => None,
+            _ => None,
         }
     }
 }
@@ -220,8 +299,57 @@ pub struct RecordHeader {
     pub comm: [u8; COMM_LEN],
 }
 
+/// Names a TLS object among all processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ConnectionKey {
+    /// Address of the TLS object in the process.
+    pub object: u64,
+    /// The process, as the host numbers it.
+    pub tgid: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Names the end of a connection, or with no `object` and no `birth` that of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct EndedKey {
+    /// The connection's TLS object.
+    pub key: ConnectionKey,
+    /// Its birth.
+    pub birth: u64,
+}
+
+/// What the kernel half keeps of a TLS object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Connection {
+    /// When it was first seen; see [`RecordHeader::birth`].
+    pub birth: u64,
+    /// By direction: bytes so far, copied or not.
+    pub offset: [u64; 2],
+    /// By direction: why bytes just before `offset` did not go out; see [`loss`].
+    pub loss: [u32; 2],
+    /// The library of the last call.
+    pub library: u32,
+    /// See [`binding`].
+    pub binding: u32,
+}
+
+/// What is known of a connection's socket.
+pub mod binding {
+    /// Nothing yet.
+    pub const NONE: u32 = 0;
+    /// The agent was told of it.
+    pub const KNOWN: u32 = 1;
+    /// Nothing, and the agent was told that.
+    pub const ELSEWHERE: u32 = 2;
+}
+
 /// Offsets in bytes of fields of the kernel's `struct sock` (include/net/sock.h), which begins with
-/// its `struct sock_common`. They differ by kernel; the agent reads them from BTF.
+/// its `struct sock_common`. They differ by kernel; the agent reads them from BTF. Those that a
+/// kernel may lack are 0 then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SocketLayout {
@@ -241,11 +369,22 @@ pub struct SocketLayout {
     pub local_v6: u32,
     /// `skc_v6_daddr`: the peer's IPv6 address.
     pub peer_v6: u32,
+    /// `sk_type`, u16.
+    pub kind: u32,
+    /// `skc_net`: the `struct net *`.
+    pub net: u32,
+    /// `ns.inum` in a `struct net`, u32.
+    pub net_inode: u32,
+    /// `addr` in a `struct unix_sock` (include/net/af_unix.h), which begins with its `struct sock`;
+    /// 0 where Unix sockets are unknown.
+    pub unix_address: u32,
+    /// `peer` there: another `struct sock *`.
+    pub unix_peer: u32,
 }
 
 impl SocketLayout {
     /// The fields in their order, as they lie in memory.
-    pub const fn words(self) -> [u32; 8] {
+    pub const fn words(self) -> [u32; 13] {
         [
             self.family,
             self.protocol,
@@ -255,14 +394,29 @@ impl SocketLayout {
             self.peer_v4,
             self.local_v6,
             self.peer_v6,
+            self.kind,
+            self.net,
+            self.net_inode,
+            self.unix_address,
+            self.unix_peer,
         ]
     }
 }
 
+/// `AF_UNIX` (include/linux/socket.h).
+pub const AF_UNIX: u16 = 1;
 /// `AF_INET` (include/linux/socket.h).
 pub const AF_INET: u16 = 2;
 /// `AF_INET6` (include/linux/socket.h).
 pub const AF_INET6: u16 = 10;
+
+/// How the socket of a connection was found.
+pub mod method {
+    /// It sent or received inside a call on the TLS object.
+    pub const NESTED: u32 = 1;
+    /// It sent the ciphertext that a call on the TLS object had made.
+    pub const CIPHERTEXT: u32 = 2;
+}
 
 /// The addresses of a TCP socket, behind the header of a [`kind::SOCKET`] record.
 #[derive(Clone, Copy)]
@@ -274,6 +428,10 @@ pub struct Endpoints {
     pub local_port: u32,
     /// In network byte order.
     pub peer_port: u32,
+    /// See [`method`].
+    pub method: u32,
+    /// Inode of the network namespace; 0 where it is not known.
+    pub namespace: u32,
     /// Zero.
     pub pad: u32,
     /// An IPv4 address takes the first four bytes.
@@ -282,8 +440,32 @@ pub struct Endpoints {
     pub peer: [u8; 16],
 }
 
+/// Most bytes of a Unix socket's name: `UNIX_PATH_MAX` (include/uapi/linux/un.h), rounded up.
+pub const UNIX_NAME_LEN: usize = 112;
+
+/// The names of a Unix socket, behind the header of a [`kind::UNIX`] record.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct UnixEndpoints {
+    /// See [`method`].
+    pub method: u32,
+    /// Inode of the network namespace; 0 where it is not known.
+    pub namespace: u32,
+    /// Bytes of `local` that count.
+    pub local_len: u32,
+    /// Bytes of `peer` that count.
+    pub peer_len: u32,
+    /// A path, maybe ended by NUL, or an abstract name behind a NUL (unix(7)).
+    pub local: [u8; UNIX_NAME_LEN],
+    /// Likewise.
+    pub peer: [u8; UNIX_NAME_LEN],
+}
+
 const _: () = {
-    assert!(size_of::<Endpoints>() == 48);
+    assert!(size_of::<Endpoints>() == 56);
+    assert!(size_of::<UnixEndpoints>() == 240);
+    assert!(size_of::<Connection>() == 40);
+    assert!(size_of::<EndedKey>() == 24);
     assert!(size_of::<RecordHeader>() == 88);
     assert!(offset_of!(RecordHeader, object) == 16);
     assert!(offset_of!(RecordHeader, comm) == 72);

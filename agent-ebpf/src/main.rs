@@ -22,6 +22,10 @@ mod connection;
 #[cfg(target_arch = "bpf")]
 mod emit;
 #[cfg(target_arch = "bpf")]
+mod machine;
+#[cfg(target_arch = "bpf")]
+mod memory_bio;
+#[cfg(target_arch = "bpf")]
 mod socket;
 #[cfg(target_arch = "bpf")]
 mod task;

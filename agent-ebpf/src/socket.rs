@@ -1,21 +1,31 @@
-//! Sockets: which TCP connection a TLS object uses.
+//! Sockets: which TCP or Unix connection a TLS object uses.
 //!
 //! A socket that sends or receives while its thread is inside a TLS call is that call's. No file
-//! descriptor and no structure of the library is looked at (tracepoints of Linux 6.3).
+//! descriptor and no structure of the library is looked at. The tracepoints are of Linux 6.3;
+//! before, kprobes on what TCP does say the same.
 
 use core::ffi::c_void;
 
 use aya_ebpf::{
     Global,
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel},
-    macros::raw_tracepoint,
-    programs::RawTracePointContext,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_probe_read_kernel,
+        generated::bpf_probe_read_kernel as read_kernel,
+    },
+    macros::{kprobe, raw_tracepoint},
+    programs::{ProbeContext, RawTracePointContext},
 };
-use tlstap_ebpf::{AF_INET, AF_INET6, Endpoints, SocketLayout};
+use tlstap_ebpf::{
+    AF_INET, AF_INET6, AF_UNIX, ConnectionKey, Endpoints, SocketLayout, UNIX_NAME_LEN,
+    UnixEndpoints, binding, kind, method,
+};
 
-use crate::{call, connection, emit};
+use crate::{call, connection, emit, machine, memory_bio};
 
+/// `IPPROTO_TCP` (include/uapi/linux/in.h).
 const IPPROTO_TCP: u16 = 6;
+/// `SOCK_STREAM` (include/linux/net.h).
+const SOCK_STREAM: u16 = 1;
 
 /// The agent sets it before loading.
 #[unsafe(no_mangle)]
@@ -28,70 +38,162 @@ static SOCKET_LAYOUT: Global<SocketLayout> = Global::new(SocketLayout {
     peer_v4: 0,
     local_v6: 0,
     peer_v6: 0,
+    kind: 0,
+    net: 0,
+    net_inode: 0,
+    unix_address: 0,
+    unix_peer: 0,
 });
 
 #[raw_tracepoint(tracepoint = "sock_send_length")]
 pub(crate) fn socket_send(ctx: RawTracePointContext) -> i32 {
-    let _ = bind(&ctx);
+    let thread = bpf_get_current_pid_tgid();
+    let sock = ctx.arg(0);
+    let _ = match call::object(thread) {
+        Some(object) => nested(thread, object, sock),
+        None => memory_bio::sent(thread, sock),
+    };
     0
 }
 
 #[raw_tracepoint(tracepoint = "sock_recv_length")]
 pub(crate) fn socket_receive(ctx: RawTracePointContext) -> i32 {
-    let _ = bind(&ctx);
+    let thread = bpf_get_current_pid_tgid();
+    let _ = call::object(thread).and_then(|object| nested(thread, object, ctx.arg(0)));
     0
 }
 
-fn bind(ctx: &RawTracePointContext) -> Option<()> {
+/// `tcp_sendmsg(struct sock *, …)` and `tcp_recvmsg(struct sock *, …)`.
+#[kprobe]
+pub(crate) fn tcp_call(ctx: ProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
-    let object = call::object(thread)?;
-    let connection = connection::find((thread >> 32) as u32, object)?;
-    if connection.bound != 0 {
+    if let (Some(object), Some(sock)) = (call::object(thread), ctx.arg(0)) {
+        let _ = nested(thread, object, sock);
+    }
+    0
+}
+
+/// A socket is used inside a call on a TLS object.
+fn nested(thread: u64, object: u64, sock: u64) -> Option<()> {
+    let tgid = (thread >> 32) as u32;
+    let connection = connection::find(tgid, object)?;
+    if connection.binding == binding::KNOWN {
         return None;
     }
-    let endpoints = endpoints(ctx.arg::<u64>(0))?;
-    if emit::socket(thread, object, connection.birth, endpoints) {
-        connection.bound = 1;
+    let key = ConnectionKey { object, tgid, pad: 0 };
+    if tell(thread, &key, connection.birth, sock, method::NESTED)? {
+        connection.binding = binding::KNOWN;
     }
     Some(())
 }
 
-/// The addresses of a `struct sock`; `None` when it is not a TCP socket.
-fn endpoints(sock: u64) -> Option<Endpoints> {
+/// Tells the agent the addresses of a connection's socket. `None` when it cannot be one.
+pub(crate) fn tell(
+    thread: u64,
+    key: &ConnectionKey,
+    birth: u64,
+    sock: u64,
+    method: u32,
+) -> Option<bool> {
     let layout = SOCKET_LAYOUT.load();
     let family: u16 = read(sock, layout.family)?;
-    if read::<u16>(sock, layout.protocol)? != IPPROTO_TCP {
-        return None;
+    match family {
+        // A program may well read and write files and other sockets inside a TLS call.
+        AF_INET | AF_INET6 if read::<u16>(sock, layout.protocol)? == IPPROTO_TCP => {
+            Some(emit::with(kind::SOCKET, thread, key, birth, |payload| {
+                addresses(sock, &layout, family, method, payload).is_some()
+            }))
+        }
+        AF_UNIX if is_tls_over_unix(sock, &layout)? => {
+            Some(emit::with(kind::UNIX, thread, key, birth, |payload| {
+                names(sock, &layout, method, payload).is_some()
+            }))
+        }
+        _ => None,
     }
-    let mut endpoints = Endpoints {
+}
+
+fn addresses(
+    sock: u64,
+    layout: &SocketLayout,
+    family: u16,
+    method: u32,
+    payload: *mut Endpoints,
+) -> Option<()> {
+    let (local, peer) = if family == AF_INET {
+        (widen(read(sock, layout.local_v4)?), widen(read(sock, layout.peer_v4)?))
+    } else {
+        (read(sock, layout.local_v6)?, read(sock, layout.peer_v6)?)
+    };
+    let endpoints = Endpoints {
         family: u32::from(family),
         local_port: u32::from(read::<u16>(sock, layout.local_port)?),
         peer_port: u32::from(read::<u16>(sock, layout.peer_port)?),
+        method,
+        namespace: namespace(sock, layout),
         pad: 0,
-        local: [0; 16],
-        peer: [0; 16],
+        local,
+        peer,
     };
-    match family {
-        AF_INET => {
-            let (local, peer) = (read(sock, layout.local_v4)?, read(sock, layout.peer_v4)?);
-            endpoints.local = widen(local);
-            endpoints.peer = widen(peer);
-        }
-        AF_INET6 => {
-            endpoints.local = read(sock, layout.local_v6)?;
-            endpoints.peer = read(sock, layout.peer_v6)?;
-        }
-        _ => return None,
+    // SAFETY: the payload is that of a record that is reserved.
+    unsafe { payload.write(endpoints) };
+    Some(())
+}
+
+/// Whether a Unix socket carries TLS: what the process sends on it begins like a record of TLS
+/// (RFC 8446, section 5.1). Log daemons are spoken to on Unix sockets too.
+fn is_tls_over_unix(sock: u64, layout: &SocketLayout) -> Option<bool> {
+    if layout.unix_address == 0 || read::<u16>(sock, layout.kind)? != SOCK_STREAM {
+        return None;
     }
-    Some(endpoints)
+    Some(memory_bio::is_record(&machine::user_bytes::<3>(machine::sent_from()?)?))
+}
+
+fn names(sock: u64, layout: &SocketLayout, method: u32, payload: *mut UnixEndpoints) -> Option<()> {
+    let peer: u64 = read(sock, layout.unix_peer)?;
+    // SAFETY: the payload is that of a record that is reserved.
+    unsafe {
+        (*payload).method = method;
+        (*payload).namespace = namespace(sock, layout);
+        (*payload).local_len = name(sock, layout, (&raw mut (*payload).local).cast())?;
+        (*payload).peer_len = name(peer, layout, (&raw mut (*payload).peer).cast())?;
+    }
+    Some(())
+}
+
+/// Copies the name of a Unix socket, if it has one, and gives its length.
+///
+/// `struct unix_address { refcount_t refcnt; int len; struct sockaddr_un name[]; }`
+/// (include/net/af_unix.h); `len` counts the two bytes of the family before the name.
+fn name(sock: u64, layout: &SocketLayout, target: *mut c_void) -> Option<u32> {
+    let address = if sock == 0 { 0 } else { read::<u64>(sock, layout.unix_address)? };
+    if address == 0 {
+        // SAFETY: the target has room; a ring record is not cleared before it is used.
+        unsafe { core::ptr::write_bytes(target.cast::<u64>(), 0, UNIX_NAME_LEN / 8) };
+        return Some(0);
+    }
+    let length: u32 = read(address, 4)?;
+    let from = (address + 10) as *const c_void;
+    // SAFETY: the target has room; the helper checks the source.
+    let failed = unsafe { read_kernel(target, UNIX_NAME_LEN as u32, from) };
+    (failed == 0).then(|| length.saturating_sub(2))
+}
+
+/// Inode of the network namespace of a socket, or 0.
+fn namespace(sock: u64, layout: &SocketLayout) -> u32 {
+    if layout.net == 0 {
+        return 0;
+    }
+    let inode = read::<u64>(sock, layout.net).and_then(|net| read::<u32>(net, layout.net_inode));
+    inode.unwrap_or(0)
 }
 
 fn widen([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
-fn read<T>(sock: u64, offset: u32) -> Option<T> {
-    let field = (sock + u64::from(offset)) as *const c_void;
+fn read<T>(structure: u64, offset: u32) -> Option<T> {
+    let field = (structure + u64::from(offset)) as *const c_void;
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel(field.cast()) }.ok()
 }

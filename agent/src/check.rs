@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    attach::{KernelHalf, Options},
+    attach::{KernelHalf, Options, Sockets},
     discover::Watcher,
     emit,
     pipeline::report,
@@ -101,8 +101,14 @@ fn btf() -> Line {
 
 fn programs() -> Line {
     let what = "BPF programs";
-    let options =
-        Options { ring_bytes: 64 << 10, max_call_bytes: 4096, filtered: false, logging: false };
+    let options = Options {
+        ring_bytes: 64 << 10,
+        max_call_bytes: 4096,
+        max_calls: 16,
+        sockets: Sockets::Tracepoints,
+        filtered: false,
+        logging: false,
+    };
     match KernelHalf::load(&options) {
         Ok(_) => Line { verdict: Verdict::Works, what, detail: "load and attach".into() },
         Err(error) => Line { verdict: Verdict::Fails, what, detail: report(&error) },

@@ -102,6 +102,8 @@ async fn trace(args: TraceArgs) -> Result<()> {
         count: args.count,
         ring_bytes: (args.ring_size * 1024).next_power_of_two(),
         max_call_bytes: args.max_call_bytes,
+        max_calls: args.max_calls,
+        sockets: args.sockets,
         logging: args.verbosity.verbose > 1,
     };
     let summary = pipeline::trace(options, writer, note).await?;

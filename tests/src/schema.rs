@@ -11,7 +11,14 @@ pub fn record(line: &str) -> Result<Value> {
     let record = serde_json::from_str(line)
         .with_context(|| format!("a line of stdout is no JSON: {line:?}"))?;
     let errors: Vec<_> = validator()?.iter_errors(&record).map(|e| e.to_string()).collect();
-    ensure!(errors.is_empty(), "a line breaks the schema, {}: {line}", errors.join("; "));
+    // Of a mebibyte of plaintext the beginning will do.
+    let shown = |text: &str| text.chars().take(2_000).collect::<String>();
+    ensure!(
+        errors.is_empty(),
+        "a line breaks the schema: {}: {}",
+        shown(line),
+        shown(&errors.join("; "))
+    );
     Ok(record)
 }
 

@@ -20,6 +20,11 @@ pub(super) fn of_sockets(btf: &Path) -> Option<SocketLayout> {
     let common = types.structure("sock_common")?;
     let sock = types.structure("sock")?;
     let offset = |name| types.offset(common, name, 0);
+    // Unix sockets may be a module, with types of its own.
+    let unix = types.structure("unix_sock");
+    let unix = |name| unix.and_then(|at| types.offset(at, name, 0));
+    let (unix_address, unix_peer) = unix("addr").zip(unix("peer")).unwrap_or((0, 0));
+    let (net, net_inode) = offset("skc_net").zip(types.inode_of_namespace("net")).unwrap_or((0, 0));
     Some(SocketLayout {
         family: offset("skc_family")?,
         protocol: types.offset(sock, "sk_protocol", 0)?,
@@ -29,6 +34,11 @@ pub(super) fn of_sockets(btf: &Path) -> Option<SocketLayout> {
         peer_v4: offset("skc_daddr")?,
         local_v6: offset("skc_v6_rcv_saddr")?,
         peer_v6: offset("skc_v6_daddr")?,
+        kind: types.offset(sock, "sk_type", 0)?,
+        net,
+        net_inode,
+        unix_address,
+        unix_peer,
     })
 }
 
@@ -88,6 +98,13 @@ impl<'d> Types<'d> {
         self.starts.iter().filter_map(|&at| usize::try_from(at).ok()).find(|&at| {
             self.head(at).is_some_and(|head| head.kind == STRUCT && self.is_named(head.name, name))
         })
+    }
+
+    /// The offset in bytes of the inode number in a structure that is a namespace: of `inum` in its
+    /// `struct ns_common ns` (include/linux/ns_common.h).
+    fn inode_of_namespace(&self, name: &str) -> Option<u32> {
+        let common = self.offset(self.structure(name)?, "ns", 0)?;
+        Some(common + self.offset(self.structure("ns_common")?, "inum", 0)?)
     }
 
     /// The offset in bytes of a member of a structure, or of one of its members without a name.

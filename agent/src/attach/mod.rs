@@ -8,6 +8,6 @@ mod programs;
 mod registry;
 mod verdicts;
 
-pub use programs::{Attachment, KernelHalf, LoadError, Options, Programs};
+pub use programs::{Attachment, KernelHalf, LoadError, Options, Programs, Sockets};
 pub use registry::{Registry, User};
 pub use verdicts::{Verdict, Verdicts};

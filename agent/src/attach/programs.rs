@@ -4,9 +4,9 @@ use std::{fs::File, io, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{Array, MapData, RingBuf},
     programs::{
-        ProgramError, RawTracePoint, UProbe,
+        KProbe, ProgramError, RawTracePoint, UProbe,
         uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
     },
 };
@@ -17,6 +17,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{Verdicts, layout};
 use crate::{
+    capture::{Connections, Counters, Ended},
     privilege,
     resolve::{Probe, descriptor_path},
 };
@@ -31,10 +32,25 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Most bytes copied from one call.
     pub max_call_bytes: u64,
+    /// Most threads that are followed through a call at one time.
+    pub max_calls: u32,
+    /// How the sockets of connections are found.
+    pub sockets: Sockets,
     /// Whether processes can be ignored; without it nothing is looked up.
     pub filtered: bool,
     /// Whether the kernel half logs, through aya-log.
     pub logging: bool,
+}
+
+/// How the sockets of connections are found; each way serves where the one before does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Sockets {
+    /// By tracepoints of Linux 6.3
+    Tracepoints,
+    /// By kprobes on the kernel's TCP
+    Kprobes,
+    /// By the file descriptors that programs hand to the TLS library
+    Descriptors,
 }
 
 /// Why the kernel half could not be loaded.
@@ -62,13 +78,21 @@ pub struct KernelHalf {
     pub records: RingBuf<MapData>,
     /// What is decided about processes.
     pub verdicts: Verdicts,
+    /// The connections that are open.
+    pub connections: Connections,
+    /// Ends that are not among the records.
+    pub ended: Ended,
     /// What was lost, by [`tlstap_ebpf::loss`].
-    pub losses: PerCpuArray<MapData, u64>,
+    pub losses: Counters,
 }
 
 /// The loaded programs.
 pub struct Programs {
     ebpf: Ebpf,
+    /// How the sockets of connections are found.
+    sockets: Sockets,
+    /// What tells the kernel half to look at ciphertext outside TLS calls.
+    memory_bios: Array<MapData, u32>,
 }
 
 /// The probes of one file. Dropping it detaches them: about 0.1 s each, in the calling thread.
@@ -91,6 +115,7 @@ impl KernelHalf {
             .override_global(name::MAX_CALL_BYTES, &options.max_call_bytes, true)
             .override_global(aya_log::LEVEL, &level, true)
             .map_max_entries(name::RECORDS, options.ring_bytes)
+            .map_max_entries(name::IN_FLIGHT, options.max_calls)
             .load(OBJECT)
             .map_err(|error| refused("the BPF maps", error))?;
         if options.logging {
@@ -99,9 +124,12 @@ impl KernelHalf {
         let records = take(&mut ebpf, name::RECORDS)?;
         let verdicts =
             Verdicts::new(take(&mut ebpf, name::VERDICTS)?, take(&mut ebpf, name::THREADS)?);
-        let losses = take(&mut ebpf, name::LOSSES)?;
-        let mut programs = Programs { ebpf };
-        for probe in [name::ENTRY, name::RETURN, name::FREE] {
+        let losses = Counters::new(take(&mut ebpf, name::LOSSES)?);
+        let connections = Connections::new(take(&mut ebpf, name::CONNECTIONS)?, losses.clone());
+        let ended = Ended::new(take(&mut ebpf, name::ENDED)?);
+        let memory_bios = take(&mut ebpf, name::MEMORY_BIOS)?;
+        let mut programs = Programs { ebpf, sockets: Sockets::Descriptors, memory_bios };
+        for probe in UPROBES {
             programs.uprobe(probe)?.load().map_err(|error| refused(probe, error))?;
         }
         for tracepoint in
@@ -109,15 +137,21 @@ impl KernelHalf {
         {
             programs.tracepoint(tracepoint)?;
         }
-        // Without sockets the peers are unknown, and everything else works.
-        if sockets.is_none() {
-            tracing::warn!("no BTF of sockets; the peers of connections are not known");
-        } else if let Err(error) = programs.follow_sockets() {
-            tracing::warn!(%error, "the peers of connections are not known");
-        }
-        Ok(Self { programs, records, verdicts, losses })
+        programs.sockets = programs.follow_sockets(options.sockets, sockets.is_some());
+        Ok(Self { programs, records, verdicts, connections, ended, losses })
     }
 }
+
+/// The programs that probes of libraries run.
+const UPROBES: [&str; 7] = [
+    name::ENTRY,
+    name::RETURN,
+    name::FREE,
+    name::SET_TRANSPORT,
+    name::SET_DESCRIPTOR,
+    name::SHUTDOWN,
+    name::BIO_WRITE,
+];
 
 impl Programs {
     /// Puts the probes on an open file, in order. All or none.
@@ -130,12 +164,7 @@ impl Programs {
         let mut links = Vec::with_capacity(2 * probes.len());
         let path = descriptor_path(file);
         for probe in probes {
-            let sites: &[&str] = match probe.function {
-                Function::Free => &[name::FREE],
-                // The return first: an entry without its return would leave calls in flight.
-                _ => &[name::RETURN, name::ENTRY],
-            };
-            for site in sites {
+            for site in self.sites(probe.function) {
                 let point = UProbeAttachPoint {
                     location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
                     cookie: Some(Cookie { library, function: probe.function }.to_bits()),
@@ -150,14 +179,73 @@ impl Programs {
         Ok(Attachment { links })
     }
 
+    /// The programs that a probe on this function runs.
+    fn sites(&self, function: Function) -> &'static [&'static str] {
+        match function {
+            Function::Free | Function::Clear => &[name::FREE],
+            Function::SetTransport => &[name::SET_TRANSPORT],
+            Function::SetDescriptor if self.sockets == Sockets::Descriptors => {
+                &[name::SET_DESCRIPTOR]
+            }
+            Function::SetDescriptor => &[],
+            Function::Shutdown => &[name::SHUTDOWN],
+            Function::BioWrite => &[name::BIO_WRITE],
+            // The return first: an entry without its return would leave calls in flight.
+            _ => &[name::RETURN, name::ENTRY],
+        }
+    }
+
+    /// From now on the kernel half looks for ciphertext that is sent outside TLS calls. Whether it
+    /// does.
+    pub fn follow_ciphertext(&mut self) -> bool {
+        self.sockets == Sockets::Tracepoints && self.memory_bios.set(0, 1, 0).is_ok()
+    }
+
     fn uprobe(&mut self, name: &'static str) -> Result<&mut UProbe, LoadError> {
         let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         program.try_into().map_err(|error| refused(name, error))
     }
 
-    fn follow_sockets(&mut self) -> Result<(), LoadError> {
+    /// Finds sockets in the first way that this kernel allows, from `first` on.
+    fn follow_sockets(&mut self, first: Sockets, layout: bool) -> Sockets {
+        let mut refusals = Vec::new();
+        if !layout {
+            refusals.push("no BTF of sockets".to_owned());
+        }
+        for way in [Sockets::Tracepoints, Sockets::Kprobes] {
+            if way < first || !layout {
+                continue;
+            }
+            let followed = match way {
+                Sockets::Tracepoints => self.follow_by_tracepoints(),
+                _ => self.follow_by_kprobes(),
+            };
+            match followed {
+                Ok(()) => return way,
+                Err(error) => refusals.push(error.to_string()),
+            }
+        }
+        if first < Sockets::Descriptors {
+            let reasons = refusals.join("; ");
+            tracing::warn!(reasons, "only file descriptors tell the peers of connections");
+        }
+        Sockets::Descriptors
+    }
+
+    fn follow_by_tracepoints(&mut self) -> Result<(), LoadError> {
         self.tracepoint((name::SOCKET_SEND, "sock_send_length"))?;
         self.tracepoint((name::SOCKET_RECEIVE, "sock_recv_length"))
+    }
+
+    fn follow_by_kprobes(&mut self) -> Result<(), LoadError> {
+        let name = name::TCP_CALL;
+        let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+        let program: &mut KProbe = program.try_into().map_err(|e| refused(name, e))?;
+        program.load().map_err(|error| refused(name, error))?;
+        for function in ["tcp_sendmsg", "tcp_recvmsg"] {
+            program.attach(function, 0).map_err(|error| refused(name, error))?;
+        }
+        Ok(())
     }
 
     /// Puts a program on a tracepoint for as long as the programs are loaded.

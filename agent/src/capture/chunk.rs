@@ -1,13 +1,11 @@
 //! One record of the ring buffer, read field by field.
 
-use std::{
-    fmt,
-    mem::offset_of,
-    net::{IpAddr, SocketAddr},
-};
+use std::{fmt, mem::offset_of};
 
 use bytes::Bytes;
-use tlstap_ebpf::{AF_INET, AF_INET6, COMM_LEN, RecordHeader, direction, kind, loss};
+use tlstap_ebpf::{COMM_LEN, RecordHeader, direction, kind, loss};
+
+use super::{Socket, fields::Fields};
 
 /// The direction of plaintext, seen from the traced process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -66,8 +64,14 @@ pub enum GapReason {
     Fault,
     /// The call carried more than the limit per call.
     Limit,
+    /// The kernel sent the bytes from a file: they never were in the process's memory.
+    KernelTls,
+    /// Calls were not followed, since too many were in flight: an unknown number of bytes.
+    InFlightFull,
     /// The agent's own queue was full.
     QueueFull,
+    /// The agent had no room to keep the beginning of a message until its end.
+    Memory,
     /// Bytes are missing for a reason that was not recorded.
     Unknown,
 }
@@ -79,6 +83,8 @@ impl GapReason {
             loss::RING_FULL => Self::RingFull,
             loss::FAULT => Self::Fault,
             loss::LIMIT => Self::Limit,
+            loss::KERNEL_TLS => Self::KernelTls,
+            loss::IN_FLIGHT_FULL => Self::InFlightFull,
             _ => Self::Unknown,
         }
     }
@@ -89,7 +95,10 @@ impl GapReason {
             Self::RingFull => "ring-full",
             Self::Fault => "fault",
             Self::Limit => "limit",
+            Self::KernelTls => "kernel-tls",
+            Self::InFlightFull => "in-flight-full",
             Self::QueueFull => "queue-full",
+            Self::Memory => "memory",
             Self::Unknown => "unknown",
         }
     }
@@ -161,6 +170,19 @@ pub enum ChunkContent {
         /// Why bytes just before `offset` are missing, if they are.
         loss: GapReason,
     },
+    /// Bytes that were not copied.
+    Gap {
+        /// Direction of the bytes.
+        direction: Direction,
+        /// Position of the first of them in the stream of this direction.
+        offset: u64,
+        /// How many they are.
+        length: u64,
+        /// Why.
+        reason: GapReason,
+        /// Why bytes just before `offset` are missing, if they are.
+        loss: GapReason,
+    },
     /// The TLS object was freed; final offsets by [`Direction::index`].
     Close {
         /// Bytes that each direction's stream had, delivered or not.
@@ -169,18 +191,17 @@ pub enum ChunkContent {
         losses: [GapReason; 2],
     },
     /// The connection's socket became known.
-    Socket(Endpoints),
+    Socket(Socket),
+    /// The TLS object was given another transport: its socket is not known any more.
+    Unbound,
+    /// A call sent, and no socket was used in it.
+    Elsewhere,
+    /// The TLS object was given this file descriptor as its socket.
+    Descriptor(u32),
+    /// The process sends nothing more on the connection.
+    Shutdown,
     /// The process ended, and all its TLS objects with it.
     Exit,
-}
-
-/// The addresses of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoints {
-    /// The traced process's.
-    pub local: SocketAddr,
-    /// The other side's.
-    pub peer: SocketAddr,
 }
 
 const HEADER: usize = size_of::<RecordHeader>();
@@ -202,30 +223,16 @@ impl Chunk {
             entered: field.u64(offset_of!(RecordHeader, entered))?,
             returned: field.u64(offset_of!(RecordHeader, returned))?,
         };
-        let offset = field.u64(offset_of!(RecordHeader, offset))?;
-        let content = match header[offset_of!(RecordHeader, kind)] {
-            kind::DATA => {
-                let len = field.u32(offset_of!(RecordHeader, len))?;
-                let bytes = rest.get(..usize::try_from(len).ok()?)?;
-                ChunkContent::Data {
-                    direction: match header[offset_of!(RecordHeader, direction)] {
-                        direction::TRANSMIT => Direction::Transmit,
-                        direction::RECEIVE => Direction::Receive,
-                        _ => return None,
-                    },
-                    offset,
-                    bytes: Bytes::copy_from_slice(bytes),
-                    loss: GapReason::from_code(header[offset_of!(RecordHeader, loss)]),
-                }
-            }
-            kind::CLOSE => ChunkContent::Close {
-                offsets: [offset, field.u64(offset_of!(RecordHeader, call_len))?],
-                losses: [
-                    GapReason::from_code(header[offset_of!(RecordHeader, loss)]),
-                    GapReason::from_code(header[offset_of!(RecordHeader, function)]),
-                ],
-            },
-            kind::SOCKET => ChunkContent::Socket(Endpoints::read(rest)?),
+        let content = match field.u8(offset_of!(RecordHeader, kind))? {
+            kind::DATA => field.data(rest)?,
+            kind::GAP => field.gap()?,
+            kind::CLOSE => field.close()?,
+            kind::SOCKET => ChunkContent::Socket(Socket::read_tcp(rest)?),
+            kind::UNIX => ChunkContent::Socket(Socket::read_unix(rest)?),
+            kind::UNBOUND => ChunkContent::Unbound,
+            kind::ELSEWHERE => ChunkContent::Elsewhere,
+            kind::DESCRIPTOR => ChunkContent::Descriptor(field.u32(offset_of!(RecordHeader, len))?),
+            kind::SHUTDOWN => ChunkContent::Shutdown,
             kind::EXIT => ChunkContent::Exit,
             _ => return None,
         };
@@ -233,43 +240,52 @@ impl Chunk {
     }
 }
 
-impl Endpoints {
-    fn read(payload: &[u8]) -> Option<Self> {
-        type Layout = tlstap_ebpf::Endpoints;
-        let field = Fields(payload.get(..size_of::<Layout>())?);
-        let family = u16::try_from(field.u32(offset_of!(Layout, family))?).ok()?;
-        let port = |at| u16::try_from(field.u32(at)?).ok();
-        let address = |at| match family {
-            AF_INET => Some(IpAddr::from(field.bytes::<4>(at)?)),
-            // A socket for both carries IPv4 in IPv6 (RFC 4291, section 2.5.5.2).
-            AF_INET6 => Some(IpAddr::from(field.bytes::<16>(at)?).to_canonical()),
-            _ => None,
-        };
-        let local = address(offset_of!(Layout, local))?;
-        let peer = address(offset_of!(Layout, peer))?;
-        let local_port = port(offset_of!(Layout, local_port))?;
-        let peer_port = u16::from_be(port(offset_of!(Layout, peer_port))?);
-        Some(Self {
-            local: SocketAddr::new(local, local_port),
-            peer: SocketAddr::new(peer, peer_port),
+/// The parts of a header that mean something else in each kind of record.
+impl Fields<'_> {
+    fn data(&self, payload: &[u8]) -> Option<ChunkContent> {
+        let len = self.u32(offset_of!(RecordHeader, len))?;
+        let bytes = payload.get(..usize::try_from(len).ok()?)?;
+        Some(ChunkContent::Data {
+            direction: self.direction()?,
+            offset: self.u64(offset_of!(RecordHeader, offset))?,
+            bytes: Bytes::copy_from_slice(bytes),
+            loss: self.reason(offset_of!(RecordHeader, loss))?,
         })
     }
-}
 
-/// Fields of a structure at their offsets.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    fn bytes<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        self.0.get(at..)?.first_chunk().copied()
+    fn gap(&self) -> Option<ChunkContent> {
+        Some(ChunkContent::Gap {
+            direction: self.direction()?,
+            offset: self.u64(offset_of!(RecordHeader, offset))?,
+            length: self.u64(offset_of!(RecordHeader, call_len))?,
+            reason: self.reason(offset_of!(RecordHeader, loss))?,
+            loss: self.reason(offset_of!(RecordHeader, function))?,
+        })
     }
 
-    fn u32(&self, at: usize) -> Option<u32> {
-        self.bytes(at).map(u32::from_ne_bytes)
+    fn close(&self) -> Option<ChunkContent> {
+        Some(ChunkContent::Close {
+            offsets: [
+                self.u64(offset_of!(RecordHeader, offset))?,
+                self.u64(offset_of!(RecordHeader, call_len))?,
+            ],
+            losses: [
+                self.reason(offset_of!(RecordHeader, loss))?,
+                self.reason(offset_of!(RecordHeader, function))?,
+            ],
+        })
     }
 
-    fn u64(&self, at: usize) -> Option<u64> {
-        self.bytes(at).map(u64::from_ne_bytes)
+    fn direction(&self) -> Option<Direction> {
+        match self.u8(offset_of!(RecordHeader, direction))? {
+            direction::TRANSMIT => Some(Direction::Transmit),
+            direction::RECEIVE => Some(Direction::Receive),
+            _ => None,
+        }
+    }
+
+    fn reason(&self, at: usize) -> Option<GapReason> {
+        self.u8(at).map(GapReason::from_code)
     }
 }
 
@@ -307,31 +323,20 @@ mod tests {
         assert_eq!(chunk.content, expect);
     }
 
-    fn socket(family: u16, local: &[u8], peer: &[u8]) -> Option<ChunkContent> {
-        let mut payload = vec![0; size_of::<tlstap_ebpf::Endpoints>()];
-        payload[..4].copy_from_slice(&u32::from(family).to_ne_bytes());
-        payload[4..8].copy_from_slice(&43210_u32.to_ne_bytes());
-        payload[8..12].copy_from_slice(&u32::from(443_u16.to_be()).to_ne_bytes());
-        payload[16..16 + local.len()].copy_from_slice(local);
-        payload[32..32 + peer.len()].copy_from_slice(peer);
-        Chunk::read(&record(kind::SOCKET, &payload)).map(|chunk| chunk.content)
-    }
-
     #[test]
-    fn sockets() {
-        let check = |found, local: &str, peer: &str| {
-            let (local, peer) = (local.parse().unwrap(), peer.parse().unwrap());
-            assert_eq!(found, Some(ChunkContent::Socket(Endpoints { local, peer })));
+    fn a_gap() {
+        let mut bytes = record(kind::GAP, b"");
+        bytes[offset_of!(RecordHeader, call_len)] = 9;
+        bytes[offset_of!(RecordHeader, loss)] = loss::KERNEL_TLS;
+        bytes[offset_of!(RecordHeader, function)] = loss::RING_FULL;
+        let expect = ChunkContent::Gap {
+            direction: Direction::Receive,
+            offset: 7,
+            length: 9,
+            reason: GapReason::KernelTls,
+            loss: GapReason::RingFull,
         };
-        let v4 = socket(AF_INET, &[172, 17, 0, 2], &[172, 17, 0, 3]);
-        check(v4, "172.17.0.2:43210", "172.17.0.3:443");
-        let (mut local, mut peer) = ([0; 16], [0; 16]);
-        (local[15], peer[0], peer[15]) = (1, 0xfd, 2);
-        check(socket(AF_INET6, &local, &peer), "[::1]:43210", "[fd00::2]:443");
-        let mut mapped = [0; 16];
-        mapped[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, 1]);
-        check(socket(AF_INET6, &mapped, &mapped), "10.0.0.1:43210", "10.0.0.1:443");
-        assert_eq!(socket(1, &[], &[]), None);
+        assert_eq!(Chunk::read(&bytes).unwrap().content, expect);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the kernel half could not deliver, by reason.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use aya::maps::{MapData, MapError, PerCpuArray};
 use thiserror::Error;
@@ -10,6 +10,23 @@ use tlstap_ebpf::loss;
 #[derive(Debug, Error)]
 #[error("failed to read the loss counters")]
 pub struct LossesError(#[from] MapError);
+
+/// The counters of the kernel half.
+#[derive(Clone)]
+pub struct Counters(Arc<PerCpuArray<MapData, u64>>);
+
+impl Counters {
+    pub(crate) fn new(map: PerCpuArray<MapData, u64>) -> Self {
+        Self(Arc::new(map))
+    }
+
+    /// Whether any record found no room.
+    pub(super) fn any_record(&self) -> bool {
+        let count = self.0.get(&u32::from(loss::RING_FULL), 0);
+        // What cannot be read may be anything.
+        count.map_or(true, |count| count.iter().any(|&count| count > 0))
+    }
+}
 
 /// Losses counted so far, by reason. Chunks and calls, not bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +38,7 @@ pub struct Losses {
 
 impl Losses {
     /// Reads the kernel's counters and sums them over the CPUs.
-    pub fn read(counters: &PerCpuArray<MapData, u64>) -> Result<Self, LossesError> {
+    pub fn read(Counters(counters): &Counters) -> Result<Self, LossesError> {
         let mut counts = [0; loss::COUNT];
         for (index, count) in (0..).zip(&mut counts) {
             *count = counters.get(&index, 0)?.iter().sum();
@@ -35,12 +52,13 @@ impl Losses {
     }
 
     fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        const WORDS: [(u8, &str); 5] = [
+        const WORDS: [(u8, &str); 6] = [
             (loss::RING_FULL, "ring-full"),
             (loss::FAULT, "fault"),
             (loss::LIMIT, "limit"),
             (loss::IN_FLIGHT_FULL, "in-flight-full"),
             (loss::CONNECTIONS_FULL, "connections-full"),
+            (loss::KERNEL_TLS, "kernel-tls"),
         ];
         WORDS
             .into_iter()

@@ -1,9 +1,16 @@
 //! Ring bytes in, chunks out.
 
 mod chunk;
+mod connections;
+mod fields;
 mod losses;
+mod queue;
 mod ring;
+mod socket;
 
-pub use chunk::{Call, Chunk, ChunkContent, ConnectionKey, Direction, Endpoints, GapReason};
-pub use losses::{Losses, LossesError};
+pub use chunk::{Call, Chunk, ChunkContent, ConnectionKey, Direction, GapReason};
+pub use connections::{Connections, Ended};
+pub use losses::{Counters, Losses, LossesError};
+pub use queue::{Receiver, Sender, queue};
 pub use ring::Reader;
+pub use socket::{Endpoints, Method, Socket};

@@ -54,6 +54,11 @@ impl Connection {
                 self.seen.count(segment, *direction, *length);
                 self.gap(segment, *direction, *length, out);
             }
+            SegmentContent::Shutdown => {
+                if let State::Http(http) = &mut self.state {
+                    http.shut_down(out);
+                }
+            }
             SegmentContent::End => self.over(true, out),
         }
     }

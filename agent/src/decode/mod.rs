@@ -85,7 +85,7 @@ pub enum Content {
         direction: Direction,
         /// Position of the first missing byte.
         offset: u64,
-        /// How many bytes are missing; never 0.
+        /// How many bytes are missing; 0 when nobody knows ([`GapReason::InFlightFull`]).
         length: u64,
         /// Why.
         reason: GapReason,

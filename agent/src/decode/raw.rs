@@ -3,7 +3,7 @@
 use super::{Content, Message};
 use crate::reassemble::{Segment, SegmentContent};
 
-/// The segment as a message; `None` for the end of a connection.
+/// The segment as a message; `None` for the end of a connection, or of one direction.
 pub fn message(segment: &Segment) -> Option<Message> {
     let content = match &segment.content {
         SegmentContent::Data { direction, offset, bytes } => {
@@ -15,7 +15,7 @@ pub fn message(segment: &Segment) -> Option<Message> {
             length: *length,
             reason: *reason,
         },
-        SegmentContent::End => return None,
+        SegmentContent::Shutdown | SegmentContent::End => return None,
     };
     Some(Message { connection: segment.connection, call: segment.call, content })
 }

@@ -6,6 +6,7 @@
 mod maps;
 mod mounts;
 mod scan;
+mod sockets;
 mod watch;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 pub use maps::{MapsError, mappings};
 pub use mounts::{MountWatcher, mounts, unescape_octal};
 pub use scan::{host, processes};
+pub use sockets::{Addresses, of_descriptor as socket_of_descriptor, only as only_socket};
 pub use watch::{WatchError, Watcher};
 
 /// A path as the process that names it sees it, inside its container. It must not be opened from

@@ -1,9 +1,11 @@
 //! Records for the tests of this folder.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{
-    capture::{Call, ConnectionKey, Direction, Endpoints, GapReason},
+    capture::{Call, ConnectionKey, Direction, Endpoints, GapReason, Method, Socket},
     decode::{Body, Content, Exchange, Message, Request, Response, Role},
     enrich::{Container, Library, Pod, Process, Record},
 };
@@ -35,13 +37,16 @@ pub(super) fn record(content: Content) -> Record {
             version: Some("3.0.22".to_owned()),
             path: "/usr/lib/x86_64-linux-gnu/libssl.so.3".to_owned(),
         }),
-        endpoints: None,
+        socket: None,
+        peer: None,
     }
 }
 
-pub(super) fn endpoints() -> Endpoints {
-    let socket = |text: &str| text.parse().unwrap();
-    Endpoints { local: socket("172.17.0.2:43210"), peer: socket("[fd00::3]:443") }
+pub(super) fn socket() -> Arc<Socket> {
+    let address = |text: &str| text.parse().unwrap();
+    let endpoints =
+        Endpoints::Tcp { local: address("172.17.0.2:43210"), peer: address("[fd00::3]:443") };
+    Arc::new(Socket { endpoints, namespace: Some(4_026_531_840), method: Method::Nested })
 }
 
 pub(super) fn http() -> Record {

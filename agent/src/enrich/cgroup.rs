@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// A container as a runtime numbers it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ContainerId {
     /// 64 hexadecimal digits.
     pub(crate) id: String,

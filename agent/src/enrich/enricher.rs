@@ -13,14 +13,15 @@ use tokio::{
 };
 
 use super::{
-    Container, Libraries, Process, Processes, Record,
+    Container, Libraries, Peers, Process, Processes, Record,
     clock::Clock,
     containers::{Containers, Lookup},
+    peers::Owner,
     processes::{Home, Known},
     runtimes,
 };
 use crate::{
-    capture::{ConnectionKey, Endpoints},
+    capture::{ConnectionKey, Endpoints, Socket},
     decode::Message,
 };
 
@@ -36,6 +37,8 @@ pub struct Names {
     pub containers: Arc<Containers>,
     /// Libraries.
     pub libraries: Arc<Libraries>,
+    /// Addresses.
+    pub peers: Arc<Peers>,
 }
 
 impl Names {
@@ -49,6 +52,7 @@ impl Names {
             processes: Arc::new(Processes::new(proc)),
             containers,
             libraries: Arc::default(),
+            peers: Arc::new(Peers::new(proc)),
         };
         (names, runtimes.abort_handle())
     }
@@ -90,6 +94,23 @@ impl Names {
         (known.process, container, pending)
     }
 
+    /// The name of the container or pod that is a socket's other side, as far as it is known now,
+    /// and whether more may become known soon.
+    fn peer(&self, socket: Option<&Socket>) -> (Option<Arc<str>>, bool) {
+        let Some(Endpoints::Tcp { peer, .. }) = socket.map(|socket| &socket.endpoints) else {
+            return (None, false);
+        };
+        match self.peers.look_up(peer.ip(), &self.processes) {
+            Owner::Unknown => (None, false),
+            Owner::Pending => (None, true),
+            Owner::Known(homes) => {
+                let looked: Vec<_> = homes.iter().map(|home| self.container(home)).collect();
+                let pending = looked.iter().any(|(_, pending)| *pending);
+                (name_of(looked.into_iter().filter_map(|(container, _)| container)), pending)
+            }
+        }
+    }
+
     /// The container of a process, named if a runtime answers before the deadline.
     pub async fn container_by(&self, pid: u32, deadline: Instant) -> Option<Container> {
         let home = self.processes.know(pid).home;
@@ -102,13 +123,28 @@ impl Names {
     }
 }
 
+/// The name of containers that share a network: their pod's, else that of the only one.
+fn name_of(containers: impl Iterator<Item = Container>) -> Option<Arc<str>> {
+    let mut names = Vec::new();
+    for container in containers {
+        if let Some(pod) = container.pod {
+            return Some(format!("{}/{}", pod.namespace, pod.name).into());
+        }
+        names.extend(container.name);
+    }
+    match names.as_slice() {
+        [name] => Some(name.as_str().into()),
+        _ => None,
+    }
+}
+
 /// A message that may still get a name.
 #[derive(Debug)]
 struct Waiting {
     deadline: Instant,
     message: Message,
     known: Known,
-    endpoints: Option<Endpoints>,
+    socket: Option<Arc<Socket>>,
 }
 
 /// Turns messages into records, in the order given.
@@ -117,31 +153,36 @@ pub struct Enricher {
     names: Names,
     clock: Clock,
     waiting: VecDeque<Waiting>,
-    endpoints: HashMap<ConnectionKey, Endpoints>,
+    sockets: HashMap<ConnectionKey, Arc<Socket>>,
 }
 
 impl Enricher {
     /// Takes names from the given caches.
     pub fn new(names: Names) -> Self {
-        Self { names, clock: Clock::now(), waiting: VecDeque::new(), endpoints: HashMap::new() }
+        Self { names, clock: Clock::now(), waiting: VecDeque::new(), sockets: HashMap::new() }
     }
 
     /// Adds a message; its process is looked at now.
     pub fn push(&mut self, message: Message) {
         let known = self.names.processes.know(message.connection.pid);
-        let endpoints = self.endpoints.get(&message.connection).copied();
+        let socket = self.sockets.get(&message.connection).cloned();
         let deadline = Instant::now() + NAME_DEADLINE;
-        self.waiting.push_back(Waiting { deadline, message, known, endpoints });
+        self.waiting.push_back(Waiting { deadline, message, known, socket });
     }
 
     /// The socket of a connection became known.
-    pub fn bind(&mut self, connection: ConnectionKey, endpoints: Endpoints) {
-        self.endpoints.insert(connection, endpoints);
+    pub fn bind(&mut self, connection: ConnectionKey, socket: Socket) {
+        self.sockets.insert(connection, Arc::new(socket));
     }
 
-    /// A connection ended.
+    /// Whether the socket of a connection is known.
+    pub fn is_bound(&self, connection: ConnectionKey) -> bool {
+        self.sockets.contains_key(&connection)
+    }
+
+    /// A connection ended, or its socket is not known any more.
     pub fn unbind(&mut self, connection: ConnectionKey) {
-        self.endpoints.remove(&connection);
+        self.sockets.remove(&connection);
     }
 
     /// Whether a message still waits.
@@ -151,18 +192,20 @@ impl Enricher {
 
     /// The next record that has its names, or has waited long enough.
     pub fn pop(&mut self) -> Option<Record> {
-        let Waiting { deadline, known, .. } = self.waiting.front()?;
-        let (container, pending) = self.names.container(&known.home);
-        if pending && Instant::now() < *deadline {
+        let Waiting { deadline, known, socket, .. } = self.waiting.front()?;
+        let (container, unnamed) = self.names.container(&known.home);
+        let (peer, unknown) = self.names.peer(socket.as_deref());
+        if (unnamed || unknown) && Instant::now() < *deadline {
             return None;
         }
-        let Waiting { message, known, endpoints, .. } = self.waiting.pop_front()?;
+        let Waiting { message, known, socket, .. } = self.waiting.pop_front()?;
         Some(Record {
             timestamp_ns: self.clock.timestamp_ns(message.began()),
             process: known.process,
             container,
             tls: self.names.libraries.look_up(message.call.library, message.connection.pid),
-            endpoints,
+            socket,
+            peer,
             message,
         })
     }
@@ -171,7 +214,13 @@ impl Enricher {
     pub async fn ready(&self) {
         match self.waiting.front() {
             Some(Waiting { deadline, .. }) => {
-                let _ = timeout_at(*deadline, self.names.containers.changed()).await;
+                let changed = async {
+                    tokio::select! {
+                        () = self.names.containers.changed() => {}
+                        () = self.names.peers.changed() => {}
+                    }
+                };
+                let _ = timeout_at(*deadline, changed).await;
             }
             None => std::future::pending().await,
         }

@@ -10,6 +10,7 @@ mod cri;
 mod docker;
 mod enricher;
 mod libraries;
+mod peers;
 mod podman;
 mod processes;
 mod runtimes;
@@ -17,10 +18,13 @@ mod runtimes;
 pub use containers::Containers;
 pub use enricher::{Enricher, NAME_DEADLINE, Names};
 pub use libraries::Libraries;
+pub use peers::Peers;
 pub use processes::Processes;
 pub use runtimes::runtime_sockets;
 
-use crate::{capture::Endpoints, decode::Message};
+use std::sync::Arc;
+
+use crate::{capture::Socket, decode::Message};
 
 /// A message with all that is known about its process. What `emit` writes.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,8 +39,10 @@ pub struct Record {
     pub container: Option<Container>,
     /// The TLS library.
     pub tls: Option<Library>,
-    /// The addresses of its connection.
-    pub endpoints: Option<Endpoints>,
+    /// The socket of its connection.
+    pub socket: Option<Arc<Socket>>,
+    /// The container or pod of this node that is the other side of the connection.
+    pub peer: Option<Arc<str>>,
 }
 
 /// What is known about a process.

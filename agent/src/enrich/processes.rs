@@ -5,7 +5,10 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,7 +22,7 @@ use crate::discover;
 const LINGER: Duration = Duration::from_secs(30);
 
 /// Where a process lives.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Home {
     /// On the host, as far as can be seen.
     #[default]
@@ -45,6 +48,7 @@ pub(crate) struct Known {
 pub struct Processes {
     proc: PathBuf,
     entries: Mutex<HashMap<u32, Entry>>,
+    containers: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -56,7 +60,7 @@ struct Entry {
 impl Processes {
     /// Reads from the given /proc.
     pub fn new(proc: impl Into<PathBuf>) -> Self {
-        Self { proc: proc.into(), entries: Mutex::default() }
+        Self { proc: proc.into(), entries: Mutex::default(), containers: AtomicU64::new(0) }
     }
 
     /// What is known about a process; reads /proc if it was not seen before.
@@ -83,8 +87,19 @@ impl Processes {
             // It went away while we looked; its container is the same as before the exec.
             known.home = before.known.home.clone();
         }
+        // Counted again for each process that a runtime starts in it: that is seldom.
+        if known.home != Home::Host
+            && entries.get(&pid).is_none_or(|before| before.known.home != known.home)
+        {
+            self.containers.fetch_add(1, Ordering::Relaxed);
+        }
         entries.insert(pid, Entry { known: known.clone(), ended: None });
         known
+    }
+
+    /// How often a process came into a container: when it is the same, so are the containers.
+    pub(crate) fn containers(&self) -> u64 {
+        self.containers.load(Ordering::Relaxed)
     }
 
     /// A process was forked: it is what its parent is, until it says otherwise.

@@ -35,6 +35,7 @@ pub(super) fn start(
     programs: Programs,
     names: Names,
     selection: Option<Selection>,
+    follow: mpsc::UnboundedReceiver<u32>,
 ) -> (JoinSet<()>, oneshot::Receiver<(usize, usize)>) {
     // Before the scan, so that nothing starts in between unseen.
     let watcher = Watcher::start()
@@ -45,7 +46,7 @@ pub(super) fn start(
     let (events, received) = mpsc::channel(1024);
     let (ready, first_scan) = oneshot::channel();
     let hooks = Hooks::new(proc.clone(), programs, names.clone());
-    let mut feed = Feed { proc, names, selection, hooks: events };
+    let mut feed = Feed { proc, names, selection, follow, hooks: events };
     // What runs already is decided about before anything is probed.
     feed.note(&Event::Lost);
     std::thread::spawn(move || hook(hooks, received, ready));
@@ -54,17 +55,16 @@ pub(super) fn start(
     (tasks, first_scan)
 }
 
-fn hook(
-    mut hooks: Hooks,
-    mut events: mpsc::Receiver<Event>,
-    ready: oneshot::Sender<(usize, usize)>,
-) {
+fn hook(mut hooks: Hooks, mut work: mpsc::Receiver<Work>, ready: oneshot::Sender<(usize, usize)>) {
     hooks.begin();
     // Nobody waits for it any more when the agent is stopping.
     let _ = ready.send(hooks.count());
     let mut ticked = Instant::now();
-    while let Some(event) = events.blocking_recv() {
-        hooks.event(&event);
+    while let Some(work) = work.blocking_recv() {
+        match work {
+            Work::Event(event) => hooks.event(&event),
+            Work::Follow(pid) => hooks.follow_ciphertext(pid),
+        }
         if ticked.elapsed() >= TICK {
             ticked = Instant::now();
             hooks.tick();
@@ -72,12 +72,21 @@ fn hook(
     }
 }
 
+/// What the hooking thread is told.
+enum Work {
+    /// Something happened.
+    Event(Event),
+    /// A process does the I/O of its TLS connections itself.
+    Follow(u32),
+}
+
 /// Passes events on to the names, the selection and the hooking thread.
 struct Feed {
     proc: PathBuf,
     names: Names,
     selection: Option<Selection>,
-    hooks: mpsc::Sender<Event>,
+    follow: mpsc::UnboundedReceiver<u32>,
+    hooks: mpsc::Sender<Work>,
 }
 
 impl Feed {
@@ -91,7 +100,7 @@ impl Feed {
         loop {
             if std::mem::take(&mut remounted) {
                 for event in mounts.as_mut().map_or_else(Vec::new, MountWatcher::changes) {
-                    if self.hooks.send(event).await.is_err() {
+                    if self.hooks.send(Work::Event(event)).await.is_err() {
                         return;
                     }
                 }
@@ -104,6 +113,12 @@ impl Feed {
                     continue;
                 }
                 _ = resync.tick() => Event::Lost,
+                Some(pid) = self.follow.recv() => {
+                    if self.hooks.send(Work::Follow(pid)).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 () = time::sleep(RETRY), if undecided => {
                     if let Some(selection) = &mut self.selection {
                         selection.retry(&self.names);
@@ -112,7 +127,7 @@ impl Feed {
                 }
             };
             self.note(&event);
-            if self.hooks.send(event).await.is_err() {
+            if self.hooks.send(Work::Event(event)).await.is_err() {
                 return;
             }
         }

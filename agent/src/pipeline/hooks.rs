@@ -26,6 +26,8 @@ pub(super) struct Hooks {
     proc: PathBuf,
     programs: Programs,
     registry: Registry<Attachment>,
+    /// Libraries that take ciphertext in memory, for the processes that need it.
+    ciphertext: Registry<Attachment>,
     names: Names,
     /// Builds that have no TLS code: seen again, they cost no file access.
     unrelated: HashSet<BuildId>,
@@ -62,6 +64,7 @@ impl Hooks {
             proc,
             programs,
             registry: Registry::default(),
+            ciphertext: Registry::default(),
             names,
             unrelated: HashSet::new(),
             unprobed: HashMap::new(),
@@ -103,7 +106,10 @@ impl Hooks {
         for &pid in pids.iter().filter(|&&pid| pid != std::process::id()) {
             self.scan_process(pid, &mut unrelated);
         }
-        self.registry.retain_processes(&pids.into_iter().collect(), Instant::now());
+        let alive = pids.into_iter().collect();
+        for registry in [&mut self.registry, &mut self.ciphertext] {
+            registry.retain_processes(&alive, Instant::now());
+        }
     }
 
     fn scan_process(&mut self, pid: u32, unrelated: &mut HashSet<(u64, u64)>) {
@@ -149,14 +155,17 @@ impl Hooks {
                     _ => {}
                 }
             }
-            Event::Forked { pid, parent } => self.registry.fork(*parent, *pid),
+            Event::Forked { pid, parent } => {
+                self.registry.fork(*parent, *pid);
+                self.ciphertext.fork(*parent, *pid);
+            }
             Event::Exited { pid } => {
-                self.registry.leave(User::Process(*pid), Instant::now());
+                self.leave(*pid);
                 self.names.libraries.forget(*pid);
                 self.unreadable.remove(pid);
             }
             Event::Executed { pid, .. } => {
-                self.registry.leave(User::Process(*pid), Instant::now());
+                self.leave(*pid);
                 self.enter_namespace(*pid);
             }
             Event::Mounted { id, point } => {
@@ -172,6 +181,50 @@ impl Hooks {
     /// Detaches what has had no user for some time.
     pub(super) fn tick(&mut self) {
         self.registry.expire(Instant::now());
+        self.ciphertext.expire(Instant::now());
+    }
+
+    fn leave(&mut self, pid: u32) {
+        self.registry.leave(User::Process(pid), Instant::now());
+        self.ciphertext.leave(User::Process(pid), Instant::now());
+    }
+
+    /// A process does the I/O of its TLS connections itself: probes what hands it the ciphertext,
+    /// in libcrypto or where that is linked in.
+    pub(super) fn follow_ciphertext(&mut self, pid: u32) {
+        if !self.programs.follow_ciphertext() {
+            return;
+        }
+        let mut mappings = discover::mappings(&self.proc, pid).unwrap_or_default();
+        // Nearly always it is one of these.
+        mappings.sort_by_key(|mapping| {
+            let path = mapping.path.as_container_path().to_string_lossy();
+            !["crypto", "ssl"].iter().any(|part| path.contains(part))
+        });
+        let found = mappings.iter().any(|mapping| {
+            let files = resolve::open(&self.proc, pid, mapping).unwrap_or_default();
+            files.iter().any(|file| self.hook_ciphertext(pid, file))
+        });
+        tracing::info!(pid, found, "ciphertext is followed to find sockets");
+    }
+
+    /// Whether the file hands out ciphertext, and is probed for it now.
+    fn hook_ciphertext(&mut self, pid: u32, file: &RealFile) -> bool {
+        let user = User::Process(pid);
+        if self.ciphertext.reuse(file, user).is_some() {
+            return true;
+        }
+        let Some(probe) = resolve::ciphertext(&file.file) else { return false };
+        match self.programs.attach(&file.file, 0, &[probe]) {
+            Ok(attachment) => {
+                self.ciphertext.insert(file, 0, attachment, user);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(pid, error = %report(&error), "failed to attach");
+                false
+            }
+        }
     }
 
     /// Probes the libraries of a root that no process was seen in before: its first process maps

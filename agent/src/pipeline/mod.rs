@@ -5,6 +5,7 @@ mod hooking;
 mod hooks;
 mod list;
 mod selection;
+mod sockets;
 mod stop;
 mod stream;
 mod trace;

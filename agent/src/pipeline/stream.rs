@@ -9,10 +9,11 @@ use std::{
     },
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
+use super::sockets::SocketSearch;
 use crate::{
-    capture::{Chunk, ChunkContent, ConnectionKey},
+    capture::{Chunk, ChunkContent, ConnectionKey, Connections, Receiver, Socket},
     decode::{self, raw},
     emit::Writer,
     enrich::{Enricher, Names},
@@ -54,6 +55,9 @@ pub(super) struct Settings {
 pub(super) struct Stream<W: Write> {
     settings: Settings,
     streams: Streams,
+    /// What the kernel half knows at the end of a process.
+    kernel: Connections,
+    search: SocketSearch,
     decoders: HashMap<ConnectionKey, decode::Connection>,
     enricher: Enricher,
     writer: Writer<W>,
@@ -63,6 +67,8 @@ pub(super) struct Stream<W: Write> {
 impl<W: Write> Stream<W> {
     pub(super) fn new(
         settings: Settings,
+        kernel: Connections,
+        search: SocketSearch,
         names: Names,
         writer: Writer<W>,
         counts: Arc<Counts>,
@@ -70,6 +76,8 @@ impl<W: Write> Stream<W> {
         Self {
             settings,
             streams: Streams::default(),
+            kernel,
+            search,
             decoders: HashMap::new(),
             enricher: Enricher::new(names),
             writer,
@@ -78,7 +86,7 @@ impl<W: Write> Stream<W> {
     }
 
     /// Runs until the chunks end, the count is reached, or the output fails.
-    pub(super) async fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) -> Ended {
+    pub(super) async fn run(mut self, mut chunks: Receiver) -> Ended {
         let ended = self.pump(&mut chunks).await;
         let flushed = self.writer.flush();
         match ended.and(flushed) {
@@ -88,19 +96,23 @@ impl<W: Write> Stream<W> {
         }
     }
 
-    async fn pump(&mut self, chunks: &mut mpsc::Receiver<Chunk>) -> io::Result<()> {
+    async fn pump(&mut self, chunks: &mut Receiver) -> io::Result<()> {
         loop {
             if self.write()? {
                 return Ok(());
             }
             let next = match chunks.try_recv() {
                 Ok(chunk) => Some(chunk),
-                Err(mpsc::error::TryRecvError::Disconnected) => None,
-                Err(mpsc::error::TryRecvError::Empty) => {
+                Err(TryRecvError::Disconnected) => None,
+                Err(TryRecvError::Empty) => {
                     self.writer.flush()?;
                     tokio::select! {
                         chunk = chunks.recv() => chunk,
                         () = self.enricher.ready() => continue,
+                        (connection, socket) = self.search.found() => {
+                            self.bind_late(connection, socket);
+                            continue;
+                        }
                     }
                 }
             };
@@ -133,12 +145,51 @@ impl<W: Write> Stream<W> {
         if let ChunkContent::Data { bytes, .. } = &chunk.content {
             self.counts.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
-        if let ChunkContent::Socket(endpoints) = chunk.content {
-            self.enricher.bind(chunk.connection, endpoints);
-        }
         let mut segments = Vec::new();
+        self.follow_socket(&chunk);
+        if chunk.content == ChunkContent::Exit {
+            self.end_process(&chunk, &mut segments);
+        }
         self.streams.push(chunk, &mut segments);
         self.decode(segments);
+    }
+
+    /// Takes from a chunk what it says of its connection's socket.
+    fn follow_socket(&mut self, chunk: &Chunk) {
+        let connection = chunk.connection;
+        match &chunk.content {
+            ChunkContent::Socket(socket) => self.bind(connection, socket.clone()),
+            ChunkContent::Unbound => self.enricher.unbind(connection),
+            ChunkContent::Elsewhere => {
+                let only = self.streams.of_process(connection.pid) == [connection];
+                self.search.elsewhere(connection, only);
+            }
+            ChunkContent::Descriptor(number) => self.search.descriptor(connection, *number),
+            ChunkContent::Exit => self.search.forget(connection.pid),
+            _ => {}
+        }
+    }
+
+    fn bind(&mut self, connection: ConnectionKey, socket: Socket) {
+        tracing::info!(pid = connection.pid, %connection, by = %socket.method, "socket found");
+        self.enricher.bind(connection, socket);
+    }
+
+    /// A socket was found by a search, during which much may have happened.
+    fn bind_late(&mut self, connection: ConnectionKey, socket: Socket) {
+        if self.streams.is_open(connection) && !self.enricher.is_bound(connection) {
+            self.bind(connection, socket);
+        }
+    }
+
+    /// Asks the kernel half how far the connections of a process had come that ended without
+    /// ending them: the last records may have been lost.
+    fn end_process(&mut self, exit: &Chunk, segments: &mut Vec<Segment>) {
+        let pid = exit.connection.pid;
+        let open = self.streams.of_process(pid);
+        for (connection, content) in self.kernel.left_by(pid, open) {
+            self.streams.push(Chunk { connection, content, ..exit.clone() }, segments);
+        }
     }
 
     fn decode(&mut self, segments: Vec<Segment>) {

@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use tokio::{
-    sync::mpsc,
     task::JoinHandle,
     time::{self, Instant},
 };
@@ -18,20 +17,21 @@ use tokio::{
 use super::{
     hooking,
     selection::Selection,
+    sockets::SocketSearch,
     stop::stopped,
     stream::{Counts, Ended, Settings, Stream},
 };
 use crate::{
-    attach::{KernelHalf, Options},
-    capture::{Losses, Reader},
+    attach::{KernelHalf, Options, Sockets},
+    capture::{Losses, Reader, queue},
     decode,
     emit::Writer,
     enrich::Names,
     select::Filters,
 };
 
-/// Chunks that may wait between the ring reader and the decoders: at most 64 MiB of payload.
-const QUEUE: usize = 4096;
+/// Bytes that may wait between the ring reader and the decoders.
+const QUEUE: usize = 64 << 20;
 /// How long container runtimes may take to name what runs already, before the user is told that
 /// nothing matches.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -57,6 +57,10 @@ pub struct Trace {
     pub ring_bytes: u32,
     /// Most bytes copied from one call.
     pub max_call_bytes: u64,
+    /// Most threads that are followed through a call at one time.
+    pub max_calls: u32,
+    /// How the sockets of connections are found.
+    pub sockets: Sockets,
     /// Whether the kernel half logs.
     pub logging: bool,
 }
@@ -84,12 +88,15 @@ where
     let kernel = KernelHalf::load(&Options {
         ring_bytes: options.ring_bytes,
         max_call_bytes: options.max_call_bytes,
+        max_calls: options.max_calls,
+        sockets: options.sockets,
         filtered: !options.filters.is_empty(),
         logging: options.logging,
     })?;
     let (names, _runtimes) = Names::start(&options.proc);
-    let (chunks, queue) = mpsc::channel(QUEUE);
-    let mut reader = Reader::new(kernel.records, chunks).context("failed to watch the ring")?;
+    let (chunks, queue) = queue(QUEUE);
+    let mut reader =
+        Reader::new(kernel.records, kernel.ended, chunks).context("failed to watch the ring")?;
     let counts = Arc::new(Counts::default());
     let settings = Settings {
         raw: options.raw,
@@ -97,12 +104,21 @@ where
         filters: options.filters.clone(),
         count: options.count,
     };
-    let stream = Stream::new(settings, names.clone(), writer, Arc::clone(&counts));
+    let (search, follow) = SocketSearch::new(options.proc.clone());
+    let stream = Stream::new(
+        settings,
+        kernel.connections,
+        search,
+        names.clone(),
+        writer,
+        Arc::clone(&counts),
+    );
     let mut stream = tokio::spawn(stream.run(queue));
 
     let selection = Selection::new(options.filters.clone(), kernel.verdicts);
     let matched = selection.as_ref().map(Selection::matched);
-    let (_hooking, ready) = hooking::start(options.proc.clone(), kernel.programs, names, selection);
+    let (_hooking, ready) =
+        hooking::start(options.proc.clone(), kernel.programs, names, selection, follow);
     let deadline = options.duration.map(|duration| Instant::now() + duration);
     let announce = async {
         if let Ok((libraries, processes)) = ready.await {
@@ -125,7 +141,7 @@ where
         failed = reader.run() => { failed.context("failed to read the ring buffer")?; None }
         () = announce => None,
     };
-    reader.drain();
+    reader.finish();
     let dropped = reader.dropped();
     drop(reader);
     let ended = match ended {

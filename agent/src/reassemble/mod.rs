@@ -39,11 +39,13 @@ pub enum SegmentContent {
         direction: Direction,
         /// Position of the first missing byte.
         offset: u64,
-        /// How many bytes are missing; never 0.
+        /// How many bytes are missing; 0 when nobody knows ([`GapReason::InFlightFull`]).
         length: u64,
         /// Why.
         reason: GapReason,
     },
+    /// The process sends nothing more.
+    Shutdown,
     /// The connection is over; nothing follows.
     End,
 }

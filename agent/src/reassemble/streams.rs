@@ -1,75 +1,166 @@
 //! The expected offset of every stream, and what is missing before the next chunk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::{Segment, SegmentContent};
 use crate::capture::{Call, Chunk, ChunkContent, ConnectionKey, Direction, GapReason};
 
+/// Most connections that are kept: twice what the kernel half keeps.
+const MAX_OPEN: usize = 131_072;
+
+/// How long a connection stays that the kernel half forgot, nanoseconds: its end may still come.
+const PATIENCE: u64 = 5_000_000_000;
+
 /// The streams of all connections.
 #[derive(Debug, Default)]
 pub struct Streams {
+    open: HashMap<ConnectionKey, Open>,
+    /// By process and TLS object: the birth of the newest connection.
+    newest: HashMap<(u32, u64), u64>,
+    /// Connections whose TLS object has another since, and since when: the kernel half evicted
+    /// them, or their end is late.
+    superseded: VecDeque<(u64, ConnectionKey)>,
+}
+
+/// A connection.
+#[derive(Debug, Default)]
+struct Open {
     /// By [`Direction::index`]: where the next byte is expected.
-    expected: HashMap<ConnectionKey, [u64; 2]>,
+    expected: [u64; 2],
+    /// When its last call returned.
+    used: u64,
 }
 
 impl Streams {
     /// Takes a chunk and appends the segments that follow from it.
     pub fn push(&mut self, chunk: Chunk, out: &mut Vec<Segment>) {
         let Chunk { connection, call, content } = chunk;
+        self.retire(call, out);
         match content {
             ChunkContent::Data { direction, offset, bytes, loss } => {
                 let end = offset.saturating_add(bytes.len() as u64);
-                out.extend(self.gap(connection, call, direction, offset, loss));
-                *direction.of_mut(self.expected.entry(connection).or_default()) = end;
                 let content = SegmentContent::Data { direction, offset, bytes };
+                self.advance(connection, call, (direction, offset, end), loss, out);
+                out.push(Segment { connection, call, content });
+            }
+            ChunkContent::Gap { direction, offset, length, reason, loss } => {
+                let end = offset.saturating_add(length);
+                let content = SegmentContent::Gap { direction, offset, length, reason };
+                self.advance(connection, call, (direction, offset, end), loss, out);
                 out.push(Segment { connection, call, content });
             }
             ChunkContent::Close { offsets, losses } => {
                 // A connection of which every chunk was lost must still be told.
-                self.expected.entry(connection).or_default();
                 for direction in Direction::BOTH {
                     let (end, loss) = (*direction.of(&offsets), *direction.of(&losses));
-                    out.extend(self.gap(connection, call, direction, end, loss));
+                    self.advance(connection, call, (direction, end, end), loss, out);
                 }
                 self.end(connection, call, out);
             }
+            ChunkContent::Shutdown => {
+                self.open(connection, call, out);
+                out.push(Segment { connection, call, content: SegmentContent::Shutdown });
+            }
             // From here on there is something to end.
-            ChunkContent::Socket(_) => {
-                self.expected.entry(connection).or_default();
+            ChunkContent::Socket(_)
+            | ChunkContent::Unbound
+            | ChunkContent::Elsewhere
+            | ChunkContent::Descriptor(_) => {
+                self.open(connection, call, out);
             }
             ChunkContent::Exit => self.end_process(connection.pid, call, out),
         }
     }
 
-    /// What is missing before `offset`.
-    fn gap(
-        &self,
+    /// Whether a connection has begun and not ended.
+    pub fn is_open(&self, connection: ConnectionKey) -> bool {
+        self.open.contains_key(&connection)
+    }
+
+    /// The open connections of a process, in the order in which they began, so that output does
+    /// not depend on hashing.
+    pub fn of_process(&self, pid: u32) -> Vec<ConnectionKey> {
+        let mut found: Vec<_> = self.open.keys().copied().filter(|key| key.pid == pid).collect();
+        found.sort_unstable_by_key(|key| (key.birth, *key));
+        found
+    }
+
+    /// The next bytes of a direction begin at `from` and end at `to`: tells what is missing before.
+    fn advance(
+        &mut self,
         connection: ConnectionKey,
         call: Call,
-        direction: Direction,
-        end: u64,
+        (direction, from, to): (Direction, u64, u64),
         loss: GapReason,
-    ) -> Option<Segment> {
-        let offset = self.expected.get(&connection).map_or(0, |both| *direction.of(both));
-        let length = end.checked_sub(offset).filter(|&length| length > 0)?;
-        // The kernel half knows of no loss here, so the agent's own queue was full.
-        let reason = if loss == GapReason::Unknown { GapReason::QueueFull } else { loss };
-        let content = SegmentContent::Gap { direction, offset, length, reason };
-        Some(Segment { connection, call, content })
+        out: &mut Vec<Segment>,
+    ) {
+        let open = self.open(connection, call, out);
+        let offset = std::mem::replace(direction.of_mut(&mut open.expected), to);
+        let length = from.saturating_sub(offset);
+        let reason = match loss {
+            // The kernel half knows of no loss here, so the agent's own queue was full.
+            GapReason::Unknown => GapReason::QueueFull,
+            loss => loss,
+        };
+        // Calls that were not followed move the offset not at all.
+        if length > 0 || reason == GapReason::InFlightFull {
+            let content = SegmentContent::Gap { direction, offset, length, reason };
+            out.push(Segment { connection, call, content });
+        }
+    }
+
+    fn open(&mut self, connection: ConnectionKey, call: Call, out: &mut Vec<Segment>) -> &mut Open {
+        if !self.open.contains_key(&connection) {
+            self.begin(connection, call, out);
+        }
+        let open = self.open.entry(connection).or_default();
+        open.used = call.returned;
+        open
+    }
+
+    fn begin(&mut self, connection: ConnectionKey, call: Call, out: &mut Vec<Segment>) {
+        let ConnectionKey { pid, object, birth } = connection;
+        if let Some(birth) = self.newest.insert((pid, object), birth) {
+            let before = ConnectionKey { birth, ..connection };
+            self.superseded.push_back((call.returned, before));
+        }
+        if self.open.len() >= MAX_OPEN {
+            self.evict(call, out);
+        }
+    }
+
+    /// Ends the connections that the kernel half forgot some time ago.
+    fn retire(&mut self, call: Call, out: &mut Vec<Segment>) {
+        while let Some((since, connection)) = self.superseded.front().copied()
+            && call.returned.saturating_sub(since) > PATIENCE
+        {
+            self.superseded.pop_front();
+            self.end(connection, call, out);
+        }
+    }
+
+    /// Ends the eighth of all connections that was not used for longest.
+    fn evict(&mut self, call: Call, out: &mut Vec<Segment>) {
+        let mut all: Vec<_> = self.open.iter().map(|(key, open)| (open.used, *key)).collect();
+        let eighth = all.len() / 8;
+        let (oldest, ..) = all.select_nth_unstable(eighth);
+        for (_, connection) in oldest {
+            self.end(*connection, call, out);
+        }
     }
 
     fn end(&mut self, connection: ConnectionKey, call: Call, out: &mut Vec<Segment>) {
-        if self.expected.remove(&connection).is_some() {
+        let object = (connection.pid, connection.object);
+        if self.newest.get(&object) == Some(&connection.birth) {
+            self.newest.remove(&object);
+        }
+        if self.open.remove(&connection).is_some() {
             out.push(Segment { connection, call, content: SegmentContent::End });
         }
     }
 
     fn end_process(&mut self, pid: u32, call: Call, out: &mut Vec<Segment>) {
-        let mut ended: Vec<_> =
-            self.expected.keys().copied().filter(|key| key.pid == pid).collect();
-        // In the order in which they began, so that output does not depend on hashing.
-        ended.sort_unstable_by_key(|key| (key.birth, *key));
-        for connection in ended {
+        for connection in self.of_process(pid) {
             self.end(connection, call, out);
         }
     }
@@ -122,6 +213,7 @@ mod tests {
                         reason.as_str()
                     )
                 }
+                SegmentContent::Shutdown => format!("{} shutdown", segment.connection.pid),
                 SegmentContent::End => format!("{} end", segment.connection.pid),
             })
             .collect();
@@ -163,5 +255,73 @@ mod tests {
     fn a_process_ends_with_all_its_connections() {
         let exit = Chunk { connection: A, call: CALL, content: ChunkContent::Exit };
         check(vec![data(A, 0, b"a"), data(B, 0, b"b"), exit], &["1 0+1", "2 0+1", "1 end"]);
+    }
+
+    #[test]
+    fn calls_that_were_not_followed() {
+        let missed = lossy(A, 3, b"d", GapReason::InFlightFull);
+        check(vec![data(A, 0, b"abc"), missed], &["1 0+3", "1 0 gap 3+0 in-flight-full", "1 3+1"]);
+    }
+
+    #[test]
+    fn a_gap_that_the_kernel_half_tells() {
+        let content = ChunkContent::Gap {
+            direction: Direction::Transmit,
+            offset: 5,
+            length: 7,
+            reason: GapReason::KernelTls,
+            loss: GapReason::RingFull,
+        };
+        check(
+            vec![
+                data(A, 0, b"abc"),
+                Chunk { connection: A, call: CALL, content },
+                data(A, 12, b"x"),
+            ],
+            &["1 0+3", "1 0 gap 3+2 ring-full", "1 0 gap 5+7 kernel-tls", "1 12+1"],
+        );
+    }
+
+    /// A later connection on the same object.
+    const A2: ConnectionKey = ConnectionKey { birth: 9, ..A };
+
+    fn later(mut chunk: Chunk, returned: u64) -> Chunk {
+        chunk.call.returned = returned;
+        chunk
+    }
+
+    #[test]
+    fn an_object_used_again_ends_what_was_before_in_time() {
+        let late = later(data(B, 0, b"b"), 2 * PATIENCE);
+        check(
+            vec![data(A, 0, b"abc"), data(A2, 0, b"x"), late],
+            &["1 0+3", "1 0+1", "1 end", "2 0+1"],
+        );
+    }
+
+    #[test]
+    fn an_end_may_come_late() {
+        check(
+            vec![data(A, 0, b"abc"), data(A2, 0, b"x"), close(A, [5, 0]), data(A2, 1, b"y")],
+            &["1 0+3", "1 0+1", "1 0 gap 3+2 limit", "1 end", "1 1+1"],
+        );
+    }
+
+    #[test]
+    fn there_is_a_bound() {
+        let mut streams = Streams::default();
+        let mut out = Vec::new();
+        for birth in 0..=MAX_OPEN as u64 {
+            let connection = ConnectionKey { pid: 1, object: birth, birth };
+            streams.push(later(data(connection, 0, b"a"), birth), &mut out);
+        }
+        let ended: Vec<_> = out
+            .iter()
+            .filter(|segment| segment.content == SegmentContent::End)
+            .map(|segment| segment.connection.birth)
+            .collect();
+        assert_eq!(ended.len(), MAX_OPEN / 8);
+        assert!(ended.iter().all(|birth| *birth < MAX_OPEN as u64 / 8));
+        assert_eq!(streams.of_process(1).len(), MAX_OPEN + 1 - MAX_OPEN / 8);
     }
 }

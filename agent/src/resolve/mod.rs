@@ -100,6 +100,12 @@ pub fn resolve(file: &File) -> Resolution {
     Resolution::Library { name: "openssl", probes }
 }
 
+/// The probe on the function of an open file that takes ciphertext from a TLS library.
+pub fn ciphertext(file: &File) -> Option<Probe> {
+    let cache = ReadCache::new(file.try_clone().ok()?);
+    openssl::ciphertext(&elf::Elf::parse(&cache).ok()?)
+}
+
 /// The TLS library and version that an open file names in its strings.
 pub fn version(file: &File) -> Option<(&'static str, String)> {
     let cache = ReadCache::new(file.try_clone().ok()?);

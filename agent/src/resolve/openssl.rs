@@ -10,63 +10,126 @@ use super::{
     elf::{Elf, Symbol},
 };
 
-/// Every function that a probe goes on, in the order in which they are attached. Each is optional:
-/// CPython calls only the `_ex` functions, BoringSSL has none of them.
-const FUNCTIONS: [(&str, Function); 6] = [
+/// Every function that a probe goes on, in the order in which they are attached: what moves bytes
+/// first. Each is optional: CPython calls only the `_ex` functions, BoringSSL has none of them.
+const FUNCTIONS: [(&str, Function); 19] = [
     ("SSL_write", Function::Write),
     ("SSL_read", Function::Read),
     ("SSL_write_ex", Function::WriteEx),
     ("SSL_read_ex", Function::ReadEx),
     ("SSL_write_ex2", Function::WriteEx2),
+    ("SSL_write_early_data", Function::WriteEarlyData),
+    ("SSL_read_early_data", Function::ReadEarlyData),
+    ("SSL_sendfile", Function::Sendfile),
     ("SSL_free", Function::Free),
+    ("SSL_clear", Function::Clear),
+    ("SSL_peek", Function::Peek),
+    ("SSL_peek_ex", Function::Peek),
+    ("SSL_shutdown", Function::Shutdown),
+    ("SSL_set0_rbio", Function::SetTransport),
+    ("SSL_set0_wbio", Function::SetTransport),
+    ("SSL_set_bio", Function::SetTransport),
+    ("SSL_set_fd", Function::SetDescriptor),
+    ("SSL_set_rfd", Function::SetDescriptor),
+    ("SSL_set_wfd", Function::SetDescriptor),
 ];
 
 /// The probes of the file; empty when it does not contain a library of this family.
 pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     let exports = Exports::of(elf);
-    let carries = |wanted| {
-        exports
-            .0
-            .iter()
-            .any(|(_, function, _)| *function != Function::Free && function.direction() == wanted)
+    let carries = |direction| {
+        exports.0.iter().any(|export| {
+            export.function.carries_payload() && export.function.direction() == direction
+        })
     };
     if !carries(direction::TRANSMIT) || !carries(direction::RECEIVE) {
         return Vec::new();
     }
-    let free = exports.probe(elf, Function::Free);
-    match (exports.internal_write(elf), exports.internal_read(elf)) {
-        (Some(write), Some(read)) => [write, read].into_iter().chain(free).collect(),
-        _ => {
-            FUNCTIONS.into_iter().filter_map(|(_, function)| exports.probe(elf, function)).collect()
+    let (payload, rest): (Vec<_>, Vec<_>) =
+        exports.0.iter().partition(|export| export.function.carries_payload());
+    let payload = match (exports.internal_write(elf), exports.internal_read(elf)) {
+        (Some(write), Some(read)) => vec![write, read],
+        _ => payload.into_iter().filter_map(|export| export.probe(elf)).collect(),
+    };
+    let rest = rest.into_iter().filter(|export| !exports.is_covered(elf, export));
+    payload.into_iter().chain(rest.filter_map(|export| export.probe(elf))).collect()
+}
+
+/// The probe on what takes ciphertext from the library: `BIO_write(BIO *, const void *, int)`, or
+/// `bio_write_intern(BIO *, const void *, size_t, size_t *)` behind it and `BIO_write_ex`.
+pub(crate) fn ciphertext(elf: &Elf<'_>) -> Option<Probe> {
+    let mut found = [None, None];
+    for symbol in elf.functions() {
+        match symbol.name {
+            b"BIO_write" => found[0] = found[0].or(Some(symbol)),
+            b"BIO_write_ex" => found[1] = found[1].or(Some(symbol)),
+            _ => {}
         }
+    }
+    let [plain, ex] = found;
+    let plain = plain?;
+    let function = Function::BioWrite;
+    let export = Export { name: "BIO_write", function, symbol: plain };
+    ex.and_then(|ex| common(elf, "bio_write_intern", function, &ex, &plain))
+        .or_else(|| export.probe(elf))
+}
+
+/// A function of the family that a file defines.
+struct Export<'d> {
+    name: &'static str,
+    function: Function,
+    symbol: Symbol<'d>,
+}
+
+impl Export<'_> {
+    fn probe(&self, elf: &Elf<'_>) -> Option<Probe> {
+        let offset = elf.code_offset(self.symbol.address)?;
+        let Self { name, function, symbol: Symbol { method, .. } } = *self;
+        Some(Probe { symbol: name, function, offset, method })
     }
 }
 
-/// The functions of the family that a file defines: name, kind, symbol.
-struct Exports<'d>(Vec<(&'static str, Function, Symbol<'d>)>);
+/// The functions of the family that a file defines, in the order of [`FUNCTIONS`].
+struct Exports<'d>(Vec<Export<'d>>);
 
 impl<'d> Exports<'d> {
     fn of(elf: &Elf<'d>) -> Self {
-        let mut found: Vec<(&'static str, Function, Symbol<'d>)> = Vec::new();
+        let mut found: [Option<Symbol<'d>>; FUNCTIONS.len()] = [None; FUNCTIONS.len()];
         for symbol in elf.functions() {
-            let known = FUNCTIONS.into_iter().find(|(name, _)| name.as_bytes() == symbol.name);
-            let Some((name, function)) = known else { continue };
+            let known = FUNCTIONS.iter().position(|(name, _)| name.as_bytes() == symbol.name);
             // A symbol stands in .dynsym and .symtab, or in several versions.
-            if !found.iter().any(|(_, have, _)| *have == function) {
-                found.push((name, function, symbol));
+            if let Some(place) = known.and_then(|index| found.get_mut(index)) {
+                place.get_or_insert(symbol);
             }
         }
-        Self(found)
+        let export = |((name, function), symbol): ((&'static str, Function), Option<_>)| {
+            symbol.map(|symbol| Export { name, function, symbol })
+        };
+        Self(FUNCTIONS.into_iter().zip(found).filter_map(export).collect())
     }
 
     fn symbol(&self, wanted: Function) -> Option<&Symbol<'d>> {
-        self.0.iter().find(|(_, function, _)| *function == wanted).map(|(_, _, symbol)| symbol)
+        self.0.iter().find(|export| export.function == wanted).map(|export| &export.symbol)
     }
 
-    fn probe(&self, elf: &Elf<'_>, wanted: Function) -> Option<Probe> {
-        let (symbol, function, at) = self.0.iter().find(|(_, function, _)| *function == wanted)?;
-        let offset = elf.code_offset(at.address)?;
-        Some(Probe { symbol, function: *function, offset, method: at.method })
+    fn named(&self, wanted: &str) -> Option<&Symbol<'d>> {
+        self.0.iter().find(|export| export.name == wanted).map(|export| &export.symbol)
+    }
+
+    /// Whether a function needs no probe, since others that have one are called with it.
+    fn is_covered(&self, elf: &Elf<'_>, export: &Export<'_>) -> bool {
+        let calls = |from: &Symbol<'_>, to: Option<&Symbol<'_>>| {
+            to.is_some_and(|to| branches::calls(elf, from.address, from.size).contains(&to.address))
+        };
+        match export.name {
+            // It calls both that are named after the two ends.
+            "SSL_set_bio" => calls(&export.symbol, self.named("SSL_set0_wbio")),
+            // BoringSSL's SSL_read is a peek and a step forward.
+            "SSL_peek" | "SSL_peek_ex" => {
+                self.named("SSL_read").is_some_and(|read| calls(read, self.named("SSL_peek")))
+            }
+            _ => false,
+        }
     }
 
     /// `ssl_write_internal(SSL *, const void *, size_t, size_t *)`, since 3.3 with flags before the
@@ -87,8 +150,6 @@ impl<'d> Exports<'d> {
         self.internal(elf, "ssl_read_internal", Function::ReadEx, outer, plain)
     }
 
-    /// The function without a symbol that `outer` calls first with its own arguments, if `plain`
-    /// calls it too: then it is the common one behind both (OpenSSL 1.1.1 and later).
     fn internal(
         &self,
         elf: &Elf<'_>,
@@ -97,15 +158,28 @@ impl<'d> Exports<'d> {
         outer: &Symbol<'_>,
         plain: &Symbol<'_>,
     ) -> Option<Probe> {
-        let calls = |symbol: &Symbol<'_>| branches::calls(elf, symbol.address, symbol.size);
-        let address = *calls(outer).first()?;
-        let exported = self.0.iter().any(|(_, _, known)| known.address == address);
-        if exported || !calls(plain).contains(&address) {
-            return None;
-        }
-        let offset = elf.code_offset(address)?;
-        Some(Probe { symbol, function, offset, method: Method::Callee })
+        let probe = common(elf, symbol, function, outer, plain)?;
+        let exported = |export: &Export<'_>| elf.code_offset(export.symbol.address);
+        (!self.0.iter().any(|export| exported(export) == Some(probe.offset))).then_some(probe)
     }
+}
+
+/// The function without a symbol that `outer` calls first with its own arguments, if `plain` calls
+/// it too: then it is the common one behind both (OpenSSL 1.1.1 and later).
+fn common(
+    elf: &Elf<'_>,
+    symbol: &'static str,
+    function: Function,
+    outer: &Symbol<'_>,
+    plain: &Symbol<'_>,
+) -> Option<Probe> {
+    let calls = |symbol: &Symbol<'_>| branches::calls(elf, symbol.address, symbol.size);
+    let address = *calls(outer).first()?;
+    if !calls(plain).contains(&address) {
+        return None;
+    }
+    let offset = elf.code_offset(address)?;
+    Some(Probe { symbol, function, offset, method: Method::Callee })
 }
 
 /// The version that the file names, as (library, version).

@@ -156,7 +156,8 @@ fn record(recording: &Recording, message: Message) -> Result<Record> {
         process: program.process.clone(),
         container: program.container.clone(),
         tls: Some(program.library.clone()),
-        endpoints: None,
+        socket: None,
+        peer: None,
         message,
     })
 }

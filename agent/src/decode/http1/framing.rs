@@ -92,9 +92,10 @@ impl Framing {
         }
     }
 
-    /// Passes over lost bytes.
+    /// Passes over lost bytes; 0 when nobody knows how many.
     pub(super) const fn skip(&mut self, length: u64) -> Skip {
         match self {
+            _ if length == 0 => Skip::Lost,
             Self::Length(left) if length == *left => Skip::ToEnd,
             Self::Length(left) if length < *left => {
                 *left -= length;

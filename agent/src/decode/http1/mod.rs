@@ -96,6 +96,14 @@ impl Http1 {
         }
     }
 
+    /// The process sends nothing more. RFC 9112, section 9.8: a server's closure alert ends a
+    /// response that has no other end.
+    pub(super) fn shut_down(&mut self, out: &mut Vec<Message>) {
+        if self.role == Role::Server && self.responses.ends_with_connection() {
+            self.end_without_body(out);
+        }
+    }
+
     /// Nothing more comes. `complete` tells whether the connection itself ended, and did not only
     /// get out of sight.
     pub(super) fn finish(mut self, complete: bool, out: &mut Vec<Message>) {

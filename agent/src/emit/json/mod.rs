@@ -2,14 +2,12 @@
 
 pub(super) mod finding;
 mod http;
+mod network;
 mod origin;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io::{self, Write},
-    net::{IpAddr, SocketAddr},
-};
+use std::io::{self, Write};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,11 +15,12 @@ use serde_json::ser::{CompactFormatter, Formatter};
 
 use self::{
     http::{Http, Payload, RequestJson, ResponseJson, UrlJson},
+    network::Network,
     origin::{ContainerJson, K8s, ProcessJson, Thread, Tls},
 };
 use super::escape;
 use crate::{
-    capture::{Direction, GapReason},
+    capture::GapReason,
     decode::{Content, Exchange, Role},
     enrich::Record,
 };
@@ -80,7 +79,7 @@ struct Head<'a> {
     k8s: Option<K8s<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
-    network: Network,
+    network: Network<'a>,
 }
 
 /// What differs by type.
@@ -112,39 +111,6 @@ enum Rest<'a> {
 }
 
 #[derive(Serialize)]
-struct Network {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local: Option<Endpoint>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<Endpoint>,
-    connection: Connection,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    io: Option<Io>,
-}
-
-#[derive(Serialize)]
-struct Endpoint {
-    address: IpAddr,
-    port: u16,
-}
-
-impl Endpoint {
-    const fn of(socket: SocketAddr) -> Self {
-        Self { address: socket.ip(), port: socket.port() }
-    }
-}
-
-#[derive(Serialize)]
-struct Connection {
-    id: String,
-}
-
-#[derive(Serialize)]
-struct Io {
-    direction: Direction,
-}
-
-#[derive(Serialize)]
 struct Counts {
     transmit: u64,
     receive: u64,
@@ -167,7 +133,6 @@ impl<'a> Line<'a> {
                 ("opaque", None, Rest::Opaque { bytes: Counts { transmit, receive } })
             }
         };
-        let id = message.connection.to_string();
         let head = Head {
             kind,
             timestamp: timestamp(record.timestamp_ns),
@@ -176,12 +141,7 @@ impl<'a> Line<'a> {
             container: record.container.as_ref().map(ContainerJson::of),
             k8s: K8s::of(record.container.as_ref()),
             tls: record.tls.as_ref().map(Tls::of),
-            network: Network {
-                local: record.endpoints.map(|both| Endpoint::of(both.local)),
-                peer: record.endpoints.map(|both| Endpoint::of(both.peer)),
-                connection: Connection { id },
-                io: direction.map(|direction| Io { direction }),
-            },
+            network: Network::of(record, direction),
         };
         Self { schema: SCHEMA, head, rest }
     }

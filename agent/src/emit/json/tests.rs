@@ -119,7 +119,7 @@ fn a_pod_has_its_names() {
 #[test]
 fn both_ends_of_a_connection() {
     let mut record = sample::http();
-    record.endpoints = Some(sample::endpoints());
+    record.socket = Some(sample::socket());
     let local = json!({"address": "172.17.0.2", "port": 43210});
     let peer = json!({"address": "fd00::3", "port": 443});
     check(&record, false, &[("/network/local", Some(local)), ("/network/peer", Some(peer))]);

@@ -139,9 +139,17 @@ impl Text {
 
     /// The other side's address, where it is known.
     fn peer(&self, record: &Record) -> String {
-        let shown =
-            |endpoints: &Endpoints| self.paint(DIM, format!(" @ {}", endpoints.peer)).to_string();
-        record.endpoints.as_ref().map(shown).unwrap_or_default()
+        let peer = match record.socket.as_ref().map(|socket| &socket.endpoints) {
+            Some(Endpoints::Tcp { peer, .. }) => Some(peer.to_string()),
+            // The path is the same for both.
+            Some(Endpoints::Unix { local, peer }) => peer.as_ref().or(local.as_ref()).cloned(),
+            None => None,
+        };
+        let Some(mut peer) = peer else { return String::new() };
+        if let Some(name) = &record.peer {
+            peer = format!("{peer} {name}");
+        }
+        self.paint(DIM, format!(" @ {}", Escaped(peer.as_bytes()))).to_string()
     }
 
     /// Headers and bodies, those of the request marked `>`, those of the response `<`.

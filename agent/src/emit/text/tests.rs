@@ -64,7 +64,7 @@ fn a_pod_is_named_in_full() {
 #[test]
 fn the_peer_stands_last() {
     let mut record = sample::http();
-    record.endpoints = Some(sample::endpoints());
+    record.socket = Some(sample::socket());
     check(
         &record,
         "20:24:52.708  web           curl[41]          \

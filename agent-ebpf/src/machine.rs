@@ -1,0 +1,113 @@
+//! What depends on the processor: registers at a probe, and those of a system call.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel, bpf_probe_read_user,
+    generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+};
+
+#[cfg(bpf_target_arch = "x86_64")]
+use aya_ebpf::bindings::pt_regs as Registers;
+#[cfg(bpf_target_arch = "aarch64")]
+use aya_ebpf::bindings::user_pt_regs as Registers;
+
+/// Bytes that a call pushes: its return address.
+#[cfg(bpf_target_arch = "x86_64")]
+const PUSHED: u64 = 8;
+#[cfg(bpf_target_arch = "aarch64")]
+const PUSHED: u64 = 0;
+
+/// The stack pointer of the process where a probe was hit.
+pub(crate) fn stack_pointer(context: *mut c_void) -> u64 {
+    let registers = context.cast::<Registers>();
+    // SAFETY: the context of a uprobe program is such registers, which the verifier lets us read.
+    unsafe {
+        #[cfg(bpf_target_arch = "x86_64")]
+        return (*registers).rsp;
+        #[cfg(bpf_target_arch = "aarch64")]
+        return (*registers).sp;
+    }
+}
+
+/// At a function's return: what its stack pointer was at entry.
+pub(crate) fn stack_at_entry(context: *mut c_void) -> u64 {
+    stack_pointer(context) - PUSHED
+}
+
+/// Where the first byte lies, in the memory of the process, that the system call of this thread
+/// sends. `None` when it sends otherwise than from memory.
+pub(crate) fn sent_from() -> Option<u64> {
+    let (number, argument) = system_call()?;
+    match number {
+        nr::WRITE | nr::SENDTO => Some(argument),
+        nr::WRITEV => user(argument),
+        // `msg_iov` of `struct msghdr` (include/linux/socket.h), then `iov_base` of the first.
+        nr::SENDMSG | nr::SENDMMSG => user(user(argument + 16)?),
+        _ => None,
+    }
+}
+
+/// The number and the second argument of the system call that this thread is in.
+fn system_call() -> Option<(u64, u64)> {
+    // SAFETY: the task is this one, which stays; the reads are checked by their helper.
+    unsafe {
+        let registers = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const KernelRegisters;
+        let number = bpf_probe_read_kernel(&raw const (*registers).number).ok()?;
+        let argument = bpf_probe_read_kernel(&raw const (*registers).second).ok()?;
+        // On some machines the other half is something else.
+        Some((number & 0xffff_ffff, argument))
+    }
+}
+
+fn user(address: u64) -> Option<u64> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_user(address as *const u64) }.ok()
+}
+
+/// The first bytes at an address in the memory of the process.
+pub(crate) fn user_bytes<const N: usize>(address: u64) -> Option<[u8; N]> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_user(address as *const [u8; N]) }.ok()
+}
+
+/// `struct pt_regs` (arch/x86/include/asm/ptrace.h), as far as it is looked at.
+#[cfg(bpf_target_arch = "x86_64")]
+#[repr(C)]
+struct KernelRegisters {
+    _before: [u64; 13],
+    second: u64,
+    _first: u64,
+    number: u64,
+}
+
+/// `struct pt_regs` (arch/arm64/include/asm/ptrace.h), as far as it is looked at.
+#[cfg(bpf_target_arch = "aarch64")]
+#[repr(C)]
+struct KernelRegisters {
+    _first: u64,
+    second: u64,
+    _others: [u64; 32],
+    _original_first: u64,
+    number: u64,
+}
+
+/// arch/x86/entry/syscalls/syscall_64.tbl
+#[cfg(bpf_target_arch = "x86_64")]
+mod nr {
+    pub(super) const WRITE: u64 = 1;
+    pub(super) const WRITEV: u64 = 20;
+    pub(super) const SENDTO: u64 = 44;
+    pub(super) const SENDMSG: u64 = 46;
+    pub(super) const SENDMMSG: u64 = 307;
+}
+
+/// include/uapi/asm-generic/unistd.h
+#[cfg(bpf_target_arch = "aarch64")]
+mod nr {
+    pub(super) const WRITE: u64 = 64;
+    pub(super) const WRITEV: u64 = 66;
+    pub(super) const SENDTO: u64 = 206;
+    pub(super) const SENDMSG: u64 = 211;
+    pub(super) const SENDMMSG: u64 = 269;
+}
