@@ -158,10 +158,11 @@ impl Recording {
             None => seen.gap(event.length, event.reason.context("a gap without reason")?),
         }
         ensure!(event.offset + event.length == seen.length && event.length > 0, "wrong length");
-        if let (Some(local), Some(peer)) = (event.network.local, event.network.peer)
-            && !seen.ports.contains(&(local.port, peer.port))
+        let port = |end: Option<Endpoint>| end.and_then(|end| end.port);
+        if let (Some(local), Some(peer)) = (port(event.network.local), port(event.network.peer))
+            && !seen.ports.contains(&(local, peer))
         {
-            seen.ports.push((local.port, peer.port));
+            seen.ports.push((local, peer));
         }
         Ok(())
     }
@@ -210,7 +211,8 @@ struct Io<'a> {
 
 #[derive(Clone, Copy, Deserialize)]
 struct Endpoint {
-    port: u16,
+    /// None of a Unix socket.
+    port: Option<u16>,
 }
 
 impl Event<'_> {

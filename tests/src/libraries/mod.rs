@@ -64,7 +64,8 @@ impl Library {
         let (package, line) = self.package();
         let version = sources::version(package, line)?;
         let mut hasher = DefaultHasher::new();
-        (CRYPTO_FLAGS, SSL_FLAGS, cmake::OPTIONS).hash(&mut hasher);
+        (CRYPTO_FLAGS, SSL_FLAGS).hash(&mut hasher);
+        (cmake::OPTIONS, cmake::TOGETHER, cmake::ALONE).hash(&mut hasher);
         (openssl::WITHOUT, openssl::SINCE_3).hash(&mut hasher);
         let name = format!("{package}-{version}-{:016x}", hasher.finish());
         Ok(cache::folder()?.join("libraries").join(name))
@@ -85,11 +86,14 @@ impl Library {
             Self::OpenSsl3 => {
                 openssl::build(&source.join("openssl"), &work, &half, &openssl::SINCE_3)
             }
-            Self::BoringSsl => cmake::build(&source.join("deps/boringssl"), &work, &half),
-            Self::AwsLc => cmake::build(&source.join("aws-lc"), &work, &half),
+            Self::BoringSsl => cmake::build(&source.join("deps/boringssl"), &work, &half, true),
+            Self::AwsLc => cmake::build(&source.join("aws-lc"), &work, &half, false),
         }?;
-        // Only a whole one gets the name that is looked for.
-        Ok(fs::rename(half, into)?)
+        // Only a whole one gets the name that is looked for. Another run may have been faster.
+        match fs::rename(half, into) {
+            Err(_) if into.exists() => Ok(()),
+            renamed => Ok(renamed?),
+        }
     }
 }
 
