@@ -9,10 +9,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user,
-        generated::bpf_get_attach_cookie,
-    },
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user},
     macros::{map, uprobe, uretprobe},
     maps::HashMap,
     programs::{ProbeContext, RetProbeContext},
@@ -54,8 +51,7 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     if task::ignored((thread >> 32) as u32) {
         return None;
     }
-    // SAFETY: the context is the one this program was called with.
-    let bits = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let bits = machine::cookie(ctx.as_ptr());
     let function = Cookie::from_bits(bits)?.function;
     let stack = machine::stack_pointer(ctx.as_ptr());
     let object = ctx.arg(0)?;
@@ -147,13 +143,14 @@ fn leave(ctx: &RetProbeContext) -> Option<()> {
     let function = Cookie::from_bits(call.cookie)?.function;
     let moved = moved_bytes(function, call.length, ctx.ret::<u64>())?;
     let connection = connection::find((thread >> 32) as u32, call.object)?;
+    // First, so that what the agent makes of the bytes can wait for the socket.
+    if function.direction() == direction::TRANSMIT {
+        connection::sent(thread, call.object, connection);
+    }
     if function.carries_payload() {
         emit::call(thread, &call, function, moved, connection);
     } else {
         emit::kernel_tls(thread, &call, moved, connection);
-    }
-    if function.direction() == direction::TRANSMIT {
-        connection::sent(thread, call.object, connection);
     }
     Some(())
 }

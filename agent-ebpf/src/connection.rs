@@ -4,6 +4,7 @@
 //! every hole exactly.
 
 use aya_ebpf::{
+    EbpfContext as _,
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     macros::{map, uprobe},
     maps::{HashMap, LruHashMap},
@@ -11,7 +12,7 @@ use aya_ebpf::{
 };
 use tlstap_ebpf::{Connection, ConnectionKey, EndedKey, Function, binding, loss};
 
-use crate::{emit, task};
+use crate::{emit, machine, task};
 
 // Evicting the oldest is safe: a connection seen again gets a new birth, never another's bytes.
 #[map]
@@ -76,6 +77,10 @@ fn free(ctx: &ProbeContext) -> Option<()> {
     let key = ConnectionKey { object: ctx.arg(0)?, tgid: (thread >> 32) as u32, pad: 0 };
     // SAFETY: the entry is copied before it is removed.
     let connection = unsafe { CONNECTIONS.get(&key) }.copied()?;
+    // OpenSSL clears an object once more when its handshake begins.
+    if machine::function(ctx.as_ptr()) == Some(Function::Clear) && connection.offset == [0, 0] {
+        return None;
+    }
     let _ = CONNECTIONS.remove(&key);
     if !emit::close(thread, key.object, &connection) {
         keep_end(&EndedKey { key, birth: connection.birth }, &connection);

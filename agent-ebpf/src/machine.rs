@@ -4,8 +4,9 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel, bpf_probe_read_user,
-    generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+    generated::{bpf_get_attach_cookie, bpf_get_current_task_btf, bpf_task_pt_regs},
 };
+use tlstap_ebpf::{Cookie, Function};
 
 #[cfg(bpf_target_arch = "x86_64")]
 use aya_ebpf::bindings::pt_regs as Registers;
@@ -17,6 +18,17 @@ use aya_ebpf::bindings::user_pt_regs as Registers;
 const PUSHED: u64 = 8;
 #[cfg(bpf_target_arch = "aarch64")]
 const PUSHED: u64 = 0;
+
+/// The cookie of the probe that was hit.
+pub(crate) fn cookie(context: *mut c_void) -> u64 {
+    // SAFETY: the context is the one that the program was called with.
+    unsafe { bpf_get_attach_cookie(context) }
+}
+
+/// The function that was called.
+pub(crate) fn function(context: *mut c_void) -> Option<Function> {
+    Cookie::from_bits(cookie(context)).map(|cookie| cookie.function)
+}
 
 /// The stack pointer of the process where a probe was hit.
 pub(crate) fn stack_pointer(context: *mut c_void) -> u64 {

@@ -25,10 +25,11 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Command {
     /// Stream what processes say over TLS (the default)
     Trace(TraceArgs),
+    /// Show again what a trace recorded; needs neither root nor this kernel
+    Replay(ReplayArgs),
     /// Show every process with TLS code: hooked, or why not
     List(ListArgs),
     /// Show what works on this node, and what is missing
@@ -38,6 +39,57 @@ pub enum Command {
 /// Options of `trace`.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
+    /// Which processes.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// How events are shown.
+    #[command(flatten)]
+    pub show: ShowArgs,
+    /// Stop after this time: 500ms, 10s, 5m, 1h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Record all plaintext into this file too, for `tlstap replay`; one that exists is replaced
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Size of the ring buffer between kernel and agent, in KiB; rounded up to a power of two
+    #[arg(long, value_name = "KIB", default_value_t = 8192,
+          value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
+    pub ring_size: u32,
+    /// Most bytes copied from one call; what is beyond is reported as a gap
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
+    pub max_call_bytes: u64,
+    /// Most threads that are followed through a TLS call at one time
+    #[arg(long, value_name = "N", default_value_t = 65_536, hide_short_help = true,
+          value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
+    pub max_calls: u32,
+    /// How the sockets of connections are found, at best
+    #[arg(long, value_enum, default_value_t = Sockets::Tracepoints, hide_short_help = true)]
+    pub sockets: Sockets,
+    /// How much is logged.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// What `trace --record` wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Which processes.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// How events are shown.
+    #[command(flatten)]
+    pub show: ShowArgs,
+    /// How much is logged.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// The filters.
+#[derive(Debug, Args)]
+pub struct SelectArgs {
     /// Only this container: its name, or the beginning of its id; may be repeated
     #[arg(long, value_name = "NAME|ID")]
     pub container: Vec<String>,
@@ -59,6 +111,11 @@ pub struct TraceArgs {
     /// Only programs with a path like this, inside their container; may be repeated
     #[arg(long, value_name = "GLOB")]
     pub exe: Vec<String>,
+}
+
+/// Which output there is, and how much.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
     /// How events are written
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -71,29 +128,9 @@ pub struct TraceArgs {
     /// Show headers and bodies too
     #[arg(long)]
     pub body: bool,
-    /// Stop after this time: 500ms, 10s, 5m, 1h
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub duration: Option<Duration>,
     /// Stop after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// Size of the ring buffer between kernel and agent, in KiB; rounded up to a power of two
-    #[arg(long, value_name = "KIB", default_value_t = 8192,
-          value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
-    pub ring_size: u32,
-    /// Most bytes copied from one call; what is beyond is reported as a gap
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
-    pub max_call_bytes: u64,
-    /// Most threads that are followed through a TLS call at one time
-    #[arg(long, value_name = "N", default_value_t = 65_536, hide_short_help = true,
-          value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
-    pub max_calls: u32,
-    /// How the sockets of connections are found, at best
-    #[arg(long, value_enum, default_value_t = Sockets::Tracepoints, hide_short_help = true)]
-    pub sockets: Sockets,
-    /// How much is logged.
-    #[command(flatten)]
-    pub verbosity: Verbosity,
 }
 
 /// Options of `list`.
@@ -145,8 +182,8 @@ impl From<Output> for emit::Format {
     }
 }
 
-impl TraceArgs {
-    /// The filters among the options.
+impl SelectArgs {
+    /// The filters.
     pub fn filters(&self) -> Filters {
         Filters {
             containers: self
@@ -219,17 +256,30 @@ mod tests {
     fn trace_is_the_default() {
         let cli = Cli::try_parse_from(["tlstap", "--pid", "1", "-o", "json"]).unwrap();
         assert!(cli.command.is_none());
-        assert_eq!(cli.trace.pid, [1]);
+        assert_eq!(cli.trace.select.pid, [1]);
         let cli = Cli::try_parse_from(["tlstap", "trace", "--container", "/web"]).unwrap();
         let Some(Command::Trace(args)) = cli.command else { panic!("no trace") };
-        assert_eq!(args.filters().containers, ["web"]);
+        assert_eq!(args.select.filters().containers, ["web"]);
         assert!(Cli::try_parse_from(["tlstap", "--count", "0"]).is_err());
+    }
+
+    #[test]
+    fn a_replay_shows_as_a_trace_does() {
+        let words =
+            ["tlstap", "replay", "a.tlstap", "--comm", "curl", "-o", "json", "--count", "2"];
+        let cli = Cli::try_parse_from(words).unwrap();
+        let Some(Command::Replay(args)) = cli.command else { panic!("no replay") };
+        assert_eq!(args.file, PathBuf::from("a.tlstap"));
+        assert_eq!(args.select.filters().commands, ["curl"]);
+        assert_eq!((args.show.output, args.show.count), (Output::Json, Some(2)));
+        assert!(Cli::try_parse_from(["tlstap", "replay"]).is_err());
+        assert!(Cli::try_parse_from(["tlstap", "replay", "a", "--duration", "1s"]).is_err());
     }
 
     #[test]
     fn pods_are_named_with_or_without_namespace() {
         let cli = Cli::try_parse_from(["tlstap", "--pod", "web-0", "--pod", "shop/web-1"]).unwrap();
-        let pods = cli.trace.filters().pods;
+        let pods = cli.trace.select.filters().pods;
         assert_eq!(pods, [PodName::parse("web-0"), PodName::parse("shop/web-1")]);
         for wrong in ["", "/web-0", "shop/", "a/b/c"] {
             assert!(Cli::try_parse_from(["tlstap", "--pod", wrong]).is_err(), "{wrong}");

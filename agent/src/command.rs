@@ -1,21 +1,22 @@
 //! Runs what the command line asks for.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, IsTerminal as _, Write},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use jiff::tz::TimeZone;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     check,
-    cli::{Cli, Command, ListArgs, ListOutput, TraceArgs, Verbosity},
+    cli::{Cli, Command, ListArgs, ListOutput, ReplayArgs, ShowArgs, TraceArgs, Verbosity},
     decode, emit,
-    pipeline::{self, Trace},
+    pipeline::{self, Replay, Summary, Trace},
 };
 
 /// Where the node's processes are.
@@ -27,6 +28,7 @@ const BODY_LIMIT: usize = 1 << 20;
 pub fn run(cli: Cli) -> ExitCode {
     let command = cli.command.unwrap_or(Command::Trace(cli.trace));
     let (Command::Trace(TraceArgs { verbosity, .. })
+    | Command::Replay(ReplayArgs { verbosity, .. })
     | Command::List(ListArgs { verbosity, .. })
     | Command::Check(verbosity)) = &command;
     log(*verbosity);
@@ -74,41 +76,77 @@ fn log(Verbosity { verbose }: Verbosity) {
 async fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Trace(args) => trace(args).await,
+        Command::Replay(args) => replay(args).await,
         Command::List(args) => list(args).await,
         Command::Check(_) => check::check(Path::new(PROC)).await,
     }
 }
 
 async fn trace(args: TraceArgs) -> Result<()> {
-    let output: Box<dyn Write + Send> = match &args.write {
-        Some(path) => Box::new(
-            File::create(path).with_context(|| format!("failed to create {}", path.display()))?,
-        ),
-        None => Box::new(io::stdout()),
-    };
-    let view = emit::View {
-        bodies: args.body,
-        color: args.write.is_none() && emit::colour(&io::stdout()),
-        heading: args.write.is_none() && !args.raw && io::stdout().is_terminal(),
-        zone: TimeZone::system(),
-    };
-    let writer = emit::Writer::new(output, args.output.into(), view);
+    if let (Some(record), Some(write)) = (&args.record, &args.show.write) {
+        ensure!(record != write, "--record and --write are the same file");
+    }
     let options = Trace {
         proc: PROC.into(),
-        filters: args.filters(),
-        raw: args.raw,
-        decode: decode::Options { keep_bodies: args.body, body_limit: BODY_LIMIT },
+        filters: args.select.filters(),
+        raw: args.show.raw,
+        decode: decoding(&args.show),
         duration: args.duration,
-        count: args.count,
+        count: args.show.count,
+        record: args.record,
         ring_bytes: (args.ring_size * 1024).next_power_of_two(),
         max_call_bytes: args.max_call_bytes,
         max_calls: args.max_calls,
         sockets: args.sockets,
         logging: args.verbosity.verbose > 1,
     };
-    let summary = pipeline::trace(options, writer, note).await?;
+    conclude(pipeline::trace(options, writer(&args.show)?, note).await?)
+}
+
+async fn replay(args: ReplayArgs) -> Result<()> {
+    if let Some(write) = &args.show.write {
+        // It would be gone before it is read.
+        ensure!(!same(&args.file, write), "{} would be overwritten", args.file.display());
+    }
+    let options = Replay {
+        filters: args.select.filters(),
+        raw: args.show.raw,
+        decode: decoding(&args.show),
+        count: args.show.count,
+        file: args.file,
+    };
+    conclude(pipeline::replay(options, writer(&args.show)?, note).await?)
+}
+
+/// Whether both are the same file, by whatever name.
+fn same(one: &Path, other: &Path) -> bool {
+    let file = |path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    matches!((file(one), file(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+fn decoding(show: &ShowArgs) -> decode::Options {
+    decode::Options { keep_bodies: show.body, body_limit: BODY_LIMIT }
+}
+
+fn writer(show: &ShowArgs) -> Result<emit::Writer<Box<dyn Write + Send>>> {
+    let output: Box<dyn Write + Send> = match &show.write {
+        Some(path) => Box::new(
+            File::create(path).with_context(|| format!("failed to create {}", path.display()))?,
+        ),
+        None => Box::new(io::stdout()),
+    };
+    let view = emit::View {
+        bodies: show.body,
+        color: show.write.is_none() && emit::colour(&io::stdout()),
+        heading: show.write.is_none() && !show.raw && io::stdout().is_terminal(),
+        zone: TimeZone::system(),
+    };
+    Ok(emit::Writer::new(output, show.output.into(), view))
+}
+
+fn conclude(summary: Summary) -> Result<()> {
     note(&summary.to_string());
-    Ok(())
+    summary.result()
 }
 
 /// One line for the user that is no record.

@@ -16,5 +16,6 @@ pub mod inventory;
 pub mod pipeline;
 pub mod privilege;
 pub mod reassemble;
+mod recording;
 pub mod resolve;
 pub mod select;

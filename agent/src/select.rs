@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 use crate::{
@@ -12,7 +13,8 @@ use crate::{
 };
 
 /// The filters of the command line.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Filters {
     /// Container names, or beginnings of ids.
     pub containers: Vec<String>,
@@ -21,22 +23,41 @@ pub struct Filters {
     /// Kubernetes namespaces.
     pub namespaces: Vec<String>,
     /// Images, as the runtime names them.
+    #[serde(with = "globs")]
     pub images: Vec<WildMatch>,
     /// Process ids, as the host numbers them.
     pub pids: Vec<u32>,
     /// Command names, of processes or threads.
     pub commands: Vec<String>,
     /// Paths of executables, inside their containers.
+    #[serde(with = "globs")]
     pub executables: Vec<WildMatch>,
 }
 
 /// A pod, in one namespace or in any.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodName {
     /// Where it is; anywhere if absent.
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
+}
+
+/// Globs as they were typed.
+mod globs {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use wildmatch::WildMatch;
+
+    pub(super) fn serialize<S: Serializer>(globs: &[WildMatch], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(globs.iter().map(ToString::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<WildMatch>, D::Error> {
+        let globs = Vec::<String>::deserialize(from)?;
+        Ok(globs.iter().map(|glob| WildMatch::new(glob)).collect())
+    }
 }
 
 impl fmt::Display for Filters {

@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{child::Child, cli::Ended, schema, tool};
+use crate::{child::Child, cli::Ended, deadline, process, schema, tool};
 
 /// From the start to the line with `ready`, on a busy machine.
 const READY: Duration = Duration::from_secs(30);
@@ -186,6 +186,17 @@ impl Agent {
     pub fn stop(self) -> Result<Ended> {
         let ended = self.stop_by(Signal::INT)?;
         ended.succeeded()?;
+        Ok(ended)
+    }
+
+    /// Stops it as a user does, and waits until the last of its probes is detached: probes that
+    /// are being detached hold up those that are being attached.
+    pub fn leave(self) -> Result<Ended> {
+        let mark = self.mark.clone();
+        let ended = self.stop()?;
+        deadline::until("the probes to be detached", END, || {
+            Ok(process::with_environment(&mark)?.is_empty().then_some(()))
+        })?;
         Ok(ended)
     }
 

@@ -6,6 +6,7 @@
 
 mod web;
 
+mod addresses;
 mod changed;
 mod endings;
 mod exact;
@@ -24,6 +25,7 @@ mod plaintext;
 mod pods;
 mod programs;
 mod refusals;
+mod replay;
 mod restart;
 mod storm;
 
@@ -67,6 +69,7 @@ const ALL: &[&[(&str, Test)]] = &[
     idle::TESTS,
     pair::TESTS,
     programs::TESTS,
+    addresses::TESTS,
     exchanges::TESTS,
     many::TESTS,
     changed::TESTS,
@@ -74,6 +77,7 @@ const ALL: &[&[(&str, Test)]] = &[
     odd::TESTS,
     pods::TESTS,
     restart::TESTS,
+    replay::TESTS,
 ];
 
 fn main() -> Result<ExitCode> {

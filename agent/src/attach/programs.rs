@@ -183,10 +183,12 @@ impl Programs {
     fn sites(&self, function: Function) -> &'static [&'static str] {
         match function {
             Function::Free | Function::Clear => &[name::FREE],
-            Function::SetTransport => &[name::SET_TRANSPORT],
             Function::SetDescriptor if self.sockets == Sockets::Descriptors => {
                 &[name::SET_DESCRIPTOR]
             }
+            // A function that takes a descriptor calls those that take a transport.
+            Function::SetTransport if self.sockets == Sockets::Descriptors => &[],
+            Function::SetTransport => &[name::SET_TRANSPORT],
             Function::SetDescriptor => &[],
             Function::Shutdown => &[name::SHUTDOWN],
             Function::BioWrite => &[name::BIO_WRITE],

@@ -31,6 +31,8 @@ struct Usage<A> {
     library: u32,
     stamp: Stamp,
     attachment: A,
+    /// When the probes were in place.
+    attached: Instant,
     users: HashSet<User>,
     unused_since: Option<Instant>,
 }
@@ -71,6 +73,11 @@ impl<A> Registry<A> {
         self.files.get(key).map(|usage| usage.library)
     }
 
+    /// Whether a file is probed, and was not yet at this time.
+    pub fn attached_after(&self, key: &FileKey, time: Instant) -> bool {
+        self.files.get(key).is_some_and(|usage| usage.attached > time)
+    }
+
     /// The numbers of the libraries that a process uses.
     pub fn used_by(&self, pid: u32) -> Vec<u32> {
         self.files
@@ -84,7 +91,8 @@ impl<A> Registry<A> {
     pub fn insert(&mut self, file: &RealFile, library: u32, attachment: A, user: User) {
         let users = HashSet::from([user]);
         let stamp = file.stamp;
-        let usage = Usage { library, stamp, attachment, users, unused_since: None };
+        let attached = Instant::now();
+        let usage = Usage { library, stamp, attachment, attached, users, unused_since: None };
         self.files.insert(file.key, usage);
     }
 

@@ -3,12 +3,13 @@
 use std::{fmt, mem::offset_of};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tlstap_ebpf::{COMM_LEN, RecordHeader, direction, kind, loss};
 
 use super::{Socket, fields::Fields};
 
 /// The direction of plaintext, seen from the traced process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// The process sent the bytes.
@@ -55,7 +56,7 @@ impl Direction {
 }
 
 /// Why plaintext bytes are missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GapReason {
     /// The ring buffer was full.
@@ -105,7 +106,7 @@ impl GapReason {
 }
 
 /// Names one TLS connection of one process, for as long as the TLS object lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnectionKey {
     /// The process, as the host numbers it.
     pub pid: u32,
@@ -123,7 +124,7 @@ impl fmt::Display for ConnectionKey {
 }
 
 /// Who moved the bytes, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// The calling thread, as the host numbers it.
     pub tid: u32,
@@ -145,8 +146,9 @@ impl Call {
     }
 }
 
-/// What one record says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What one record says. A recording holds it as serde writes it: docs/recording.md says what a
+/// change of it means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
     /// The connection it belongs to.
     pub connection: ConnectionKey,
@@ -157,7 +159,8 @@ pub struct Chunk {
 }
 
 /// The part of a [`Chunk`] that differs by kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ChunkContent {
     /// Plaintext.
     Data {

@@ -1,10 +1,22 @@
 //! What the kernel half could not deliver, by reason.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use aya::maps::{MapData, MapError, PerCpuArray};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tlstap_ebpf::loss;
+
+/// The words for the kernel's counters.
+const WORDS: [(u8, &str); 6] = [
+    (loss::RING_FULL, "ring-full"),
+    (loss::FAULT, "fault"),
+    (loss::LIMIT, "limit"),
+    (loss::IN_FLIGHT_FULL, "in-flight-full"),
+    (loss::CONNECTIONS_FULL, "connections-full"),
+    (loss::KERNEL_TLS, "kernel-tls"),
+];
+const QUEUE_FULL: &str = "queue-full";
 
 /// Why the counters could not be read.
 #[derive(Debug, Error)]
@@ -28,8 +40,9 @@ impl Counters {
     }
 }
 
-/// Losses counted so far, by reason. Chunks and calls, not bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Losses counted so far, by reason. Chunks and calls, not bytes. A recording holds them by word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "BTreeMap<String, u64>", from = "BTreeMap<String, u64>")]
 pub struct Losses {
     counts: [u64; loss::COUNT],
     /// Chunks that the agent's own queue had no room for.
@@ -52,19 +65,31 @@ impl Losses {
     }
 
     fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        const WORDS: [(u8, &str); 6] = [
-            (loss::RING_FULL, "ring-full"),
-            (loss::FAULT, "fault"),
-            (loss::LIMIT, "limit"),
-            (loss::IN_FLIGHT_FULL, "in-flight-full"),
-            (loss::CONNECTIONS_FULL, "connections-full"),
-            (loss::KERNEL_TLS, "kernel-tls"),
-        ];
         WORDS
             .into_iter()
             .map(|(code, word)| (word, self.counts.get(usize::from(code)).copied().unwrap_or(0)))
-            .chain([("queue-full", self.queue_full)])
+            .chain([(QUEUE_FULL, self.queue_full)])
             .filter(|(_, count)| *count > 0)
+    }
+}
+
+impl From<Losses> for BTreeMap<String, u64> {
+    fn from(losses: Losses) -> Self {
+        losses.reasons().map(|(word, count)| (word.to_owned(), count)).collect()
+    }
+}
+
+impl From<BTreeMap<String, u64>> for Losses {
+    /// Words that are not known are passed over.
+    fn from(words: BTreeMap<String, u64>) -> Self {
+        let count = |word| words.get(word).copied().unwrap_or(0);
+        let mut losses = Self { queue_full: count(QUEUE_FULL), ..Self::default() };
+        for (code, word) in WORDS {
+            if let Some(slot) = losses.counts.get_mut(usize::from(code)) {
+                *slot = count(word);
+            }
+        }
+        losses
     }
 }
 
@@ -76,5 +101,21 @@ impl fmt::Display for Losses {
         }
         let words: Vec<_> = self.reasons().map(|(word, count)| format!("{count} {word}")).collect();
         write!(f, "lost {}", words.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_word_and_back() {
+        let mut losses = Losses { queue_full: 7, ..Losses::default() };
+        losses.counts[usize::from(loss::FAULT)] = 3;
+        let words = BTreeMap::from(losses);
+        let shown: Vec<_> = words.iter().map(|(word, count)| (word.as_str(), *count)).collect();
+        assert_eq!(shown, [("fault", 3), ("queue-full", 7)]);
+        assert_eq!(Losses::from(words), losses);
+        assert!(Losses::from(BTreeMap::from([("of tomorrow".to_owned(), 1)])).is_empty());
     }
 }

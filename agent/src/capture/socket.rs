@@ -6,12 +6,13 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use serde::{Deserialize, Serialize};
 use tlstap_ebpf::{AF_INET, AF_INET6, method};
 
 use super::fields::Fields;
 
 /// The socket of a connection, and how it was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Socket {
     /// Its addresses.
     pub endpoints: Endpoints,
@@ -22,7 +23,8 @@ pub struct Socket {
 }
 
 /// The addresses of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Endpoints {
     /// Of a TCP socket.
     Tcp {
@@ -41,7 +43,8 @@ pub enum Endpoints {
 }
 
 /// How the socket of a connection was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Method {
     /// It sent or received inside a call on the TLS object.
     Nested,

@@ -12,12 +12,13 @@ mod watch;
 use std::{
     fmt,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 pub use maps::{MapsError, mappings};
 pub use mounts::{MountWatcher, mounts, unescape_octal};
 pub use scan::{host, processes};
-pub use sockets::{Addresses, of_descriptor as socket_of_descriptor, only as only_socket};
+pub use sockets::{TcpSocket, of_descriptor as socket_of_descriptor, only as only_socket};
 pub use watch::{WatchError, Watcher};
 
 /// A path as the process that names it sees it, inside its container. It must not be opened from
@@ -69,6 +70,8 @@ pub enum Event {
         mapping: Mapping,
         /// The file's build-id, where the kernel gave it.
         build_id: Option<BuildId>,
+        /// When this became known.
+        seen: Instant,
     },
     /// A process was forked off another.
     Forked {

@@ -1,26 +1,35 @@
 //! The TCP sockets of a process, from /proc: what the kernel half cannot tell. Slow on a node with
 //! many sockets.
 
-use std::{net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path};
 
 use procfs::{
     net::{TcpNetEntry, TcpState},
     process::{FDTarget, Process},
 };
 
-/// The addresses of a socket: the process's, the peer's.
-pub type Addresses = (SocketAddr, SocketAddr);
+/// A TCP socket of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSocket {
+    /// The process's address.
+    pub local: SocketAddr,
+    /// The other side's.
+    pub peer: SocketAddr,
+    /// Inode of its network namespace.
+    pub namespace: Option<u32>,
+}
 
-/// The addresses of the TCP socket behind a file descriptor.
-pub fn of_descriptor(proc: &Path, pid: u32, descriptor: u32) -> Option<Addresses> {
+/// The TCP socket behind a file descriptor.
+pub fn of_descriptor(proc: &Path, pid: u32, descriptor: u32) -> Option<TcpSocket> {
     let process = open(proc, pid)?;
     let number = i32::try_from(descriptor).ok()?;
     let FDTarget::Socket(inode) = process.fd_from_fd(number).ok()?.target else { return None };
-    connections(&process).find(|entry| entry.inode == inode).map(|entry| addresses(&entry))
+    let entry = connections(&process).find(|entry| entry.inode == inode)?;
+    Some(socket(&entry, proc, pid))
 }
 
-/// The addresses of the only TCP connection of a process. `None` when there are others.
-pub fn only(proc: &Path, pid: u32) -> Option<Addresses> {
+/// The only TCP connection of a process. `None` when there are others.
+pub fn only(proc: &Path, pid: u32) -> Option<TcpSocket> {
     let process = open(proc, pid)?;
     let held: Vec<u64> = process
         .fd()
@@ -33,7 +42,7 @@ pub fn only(proc: &Path, pid: u32) -> Option<Addresses> {
     let mut own = connections(&process)
         .filter(|entry| entry.state == TcpState::Established && held.contains(&entry.inode));
     let only = own.next()?;
-    own.next().is_none().then(|| addresses(&only))
+    own.next().is_none().then(|| socket(&only, proc, pid))
 }
 
 fn open(proc: &Path, pid: u32) -> Option<Process> {
@@ -46,11 +55,16 @@ fn connections(process: &Process) -> impl Iterator<Item = TcpNetEntry> {
     v4.into_iter().chain(v6)
 }
 
-fn addresses(entry: &TcpNetEntry) -> Addresses {
+fn socket(entry: &TcpNetEntry, proc: &Path, pid: u32) -> TcpSocket {
     // A socket for both carries IPv4 in IPv6 (RFC 4291, section 2.5.5.2).
     let canonical =
         |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-    (canonical(entry.local_address), canonical(entry.remote_address))
+    let namespace = fs::metadata(proc.join(pid.to_string()).join("ns/net"));
+    TcpSocket {
+        local: canonical(entry.local_address),
+        peer: canonical(entry.remote_address),
+        namespace: namespace.ok().and_then(|namespace| u32::try_from(namespace.ino()).ok()),
+    }
 }
 
 #[cfg(test)]
@@ -68,11 +82,13 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let number = u32::try_from(stream.as_raw_fd()).unwrap();
         let found = of_descriptor(Path::new("/proc"), std::process::id(), number);
-        let wanted = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-        assert_eq!(found, Some(wanted));
+        let found = found.unwrap();
+        assert_eq!(found.local, stream.local_addr().unwrap());
+        assert_eq!(found.peer, stream.peer_addr().unwrap());
+        assert!(found.namespace.is_some());
         let listening = u32::try_from(listener.as_raw_fd()).unwrap();
         let found = of_descriptor(Path::new("/proc"), std::process::id(), listening);
-        assert_eq!(found.map(|(local, _)| local), Some(listener.local_addr().unwrap()));
+        assert_eq!(found.unwrap().local, listener.local_addr().unwrap());
         assert_eq!(of_descriptor(Path::new("/proc"), std::process::id(), 0xffff_ffff), None);
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     io,
     os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+    time::Instant,
 };
 
 use perf_event::{
@@ -173,5 +174,6 @@ fn mapped(map: &Mmap2<'_>) -> Option<Event> {
         pid: map.pid,
         mapping: mapping(map.addr, map.addr.saturating_add(map.len), map.filename.to_vec()),
         build_id: map.build_id().and_then(BuildId::new),
+        seen: Instant::now(),
     })
 }

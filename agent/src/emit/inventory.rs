@@ -33,7 +33,7 @@ fn row(finding: &Finding) -> [String; 7] {
         finding.process.pid.to_string(),
         or_dash(finding.process.command.as_deref()),
         or_dash(Some(&place(finding.container.as_ref()))),
-        or_dash(library.map(|library| library.name)),
+        or_dash(library.map(|library| library.name.as_ref())),
         or_dash(library.and_then(|library| library.version.as_deref())),
         status,
         or_dash(library.map(|library| library.path.as_str())),

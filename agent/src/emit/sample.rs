@@ -33,7 +33,7 @@ pub(super) fn record(content: Content) -> Record {
             pod: None,
         }),
         tls: Some(Library {
-            name: "openssl",
+            name: "openssl".into(),
             version: Some("3.0.22".to_owned()),
             path: "/usr/lib/x86_64-linux-gnu/libssl.so.3".to_owned(),
         }),

@@ -1,14 +1,16 @@
 //! Container ids in cgroup paths and in mount points.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
+
+use serde::{Deserialize, Serialize};
 
 /// A container as a runtime numbers it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct ContainerId {
     /// 64 hexadecimal digits.
     pub(crate) id: String,
     /// The runtime, where the path's form tells.
-    pub(crate) runtime: Option<&'static str>,
+    pub(crate) runtime: Option<Cow<'static, str>>,
 }
 
 /// What precedes the id in a path element, and the runtime that writes it so.
@@ -34,8 +36,8 @@ fn from_elements<'a>(mut elements: impl Iterator<Item = &'a str>) -> Option<Cont
     if found.runtime.is_none() {
         // cgroupfs driver: /docker/ID, /libpod/ID; under Kubernetes the parent is a pod.
         found.runtime = match elements.next() {
-            Some("docker") => Some("docker"),
-            Some("libpod" | "libpod_parent") => Some("podman"),
+            Some("docker") => Some("docker".into()),
+            Some("libpod" | "libpod_parent") => Some("podman".into()),
             _ => None,
         };
     }
@@ -46,7 +48,7 @@ fn element(element: &str) -> Option<ContainerId> {
     let name = element.strip_suffix(".scope").unwrap_or(element);
     PREFIXES.into_iter().find_map(|(prefix, runtime)| {
         let id = name.strip_prefix(prefix)?;
-        is_id(id).then(|| ContainerId { id: id.to_owned(), runtime })
+        is_id(id).then(|| ContainerId { id: id.to_owned(), runtime: runtime.map(Cow::Borrowed) })
     })
 }
 
@@ -61,7 +63,7 @@ pub(crate) fn from_mount_root(root: &Path) -> Option<ContainerId> {
     };
     let marked = path.contains("/containers/") || path.contains("-containers/");
     let id = path.split('/').find(|element| is_id(element)).filter(|_| marked)?;
-    Some(ContainerId { id: id.to_owned(), runtime })
+    Some(ContainerId { id: id.to_owned(), runtime: runtime.map(Cow::Borrowed) })
 }
 
 /// Whether this is how runtimes number containers and images: 64 hexadecimal digits.
@@ -78,7 +80,8 @@ mod tests {
 
     fn check(cgroup: &str, expect: Option<(&str, Option<&str>)>) {
         let found = from_cgroup(&cgroup.replace("ID", ID).replace("OUTER", OTHER));
-        let found = found.as_ref().map(|container| (container.id.as_str(), container.runtime));
+        let found =
+            found.as_ref().map(|container| (container.id.as_str(), container.runtime.as_deref()));
         assert_eq!(found, expect, "{cgroup}");
     }
 
@@ -104,7 +107,7 @@ mod tests {
     #[test]
     fn mount_roots() {
         let root = format!("/var/lib/docker/containers/{ID}/resolv.conf");
-        let expect = ContainerId { id: ID.to_owned(), runtime: Some("docker") };
+        let expect = ContainerId { id: ID.to_owned(), runtime: Some("docker".into()) };
         assert_eq!(from_mount_root(Path::new(&root)), Some(expect));
         assert_eq!(from_mount_root(Path::new(&format!("/srv/{ID}/x"))), None);
     }

@@ -16,6 +16,16 @@ impl Clock {
         Self { offset: nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Monotonic) }
     }
 
+    /// The distance, as it was measured elsewhere: realtime minus monotonic, nanoseconds.
+    pub(crate) const fn at_offset(offset: i64) -> Self {
+        Self { offset }
+    }
+
+    /// Realtime minus monotonic, nanoseconds.
+    pub(crate) const fn offset(self) -> i64 {
+        self.offset
+    }
+
     /// Nanoseconds since the epoch for a stamp of the kernel half.
     pub(crate) fn timestamp_ns(self, stamp: u64) -> i64 {
         self.offset.saturating_add_unsigned(stamp)

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::IpAddr,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -13,15 +14,16 @@ use tokio::{
 };
 
 use super::{
-    Container, Libraries, Peers, Process, Processes, Record,
+    Container, Libraries, Library, Note, Peers, Process, Processes, Record, Recorded,
     clock::Clock,
-    containers::{Containers, Lookup},
+    containers::Containers,
+    notes::Notes,
     peers::Owner,
     processes::{Home, Known},
     runtimes,
 };
 use crate::{
-    capture::{ConnectionKey, Endpoints, Socket},
+    capture::{Chunk, ConnectionKey, Endpoints, Socket},
     decode::Message,
 };
 
@@ -60,23 +62,7 @@ impl Names {
     /// The container of a process, as far as it is known now; `None` on the host. The flag says
     /// whether more may become known soon.
     pub(crate) fn container(&self, home: &Home) -> (Option<Container>, bool) {
-        match home {
-            Home::Host => (None, false),
-            Home::Root { name } => {
-                (Some(Container { name: Some(name.clone()), ..Container::default() }), false)
-            }
-            Home::Container(id) => match self.containers.look_up(id) {
-                Lookup::Known(container) => (Some(container), false),
-                unnamed => {
-                    let container = Container {
-                        id: Some(id.id.clone()),
-                        runtime: id.runtime.map(str::to_owned),
-                        ..Container::default()
-                    };
-                    (Some(container), unnamed == Lookup::Pending)
-                }
-            },
-        }
+        home.container(|id| self.containers.look_up(id))
     }
 }
 
@@ -123,6 +109,58 @@ impl Names {
     }
 }
 
+/// Where names come from.
+#[derive(Debug)]
+enum Source {
+    /// This node, now.
+    Live(Names),
+    /// A recording; nothing else is looked at.
+    Recorded(Recorded),
+}
+
+impl Source {
+    fn process(&self, pid: u32) -> Known {
+        match self {
+            Self::Live(names) => names.processes.know(pid),
+            Self::Recorded(names) => names.know(pid),
+        }
+    }
+
+    /// As [`Names::container`]; `chunk` is the one that asks.
+    fn container(&self, home: &Home, chunk: u64) -> (Option<Container>, bool) {
+        match self {
+            Self::Live(names) => names.container(home),
+            Self::Recorded(names) => home.container(|id| names.container(id, chunk)),
+        }
+    }
+
+    fn library(&self, number: u32, pid: u32, chunk: u64) -> Option<Library> {
+        match self {
+            Self::Live(names) => names.libraries.look_up(number, pid),
+            Self::Recorded(names) => names.library(number, pid, chunk),
+        }
+    }
+
+    /// As [`Names::peer`]; `chunk` as above.
+    fn peer(&self, socket: Option<&Socket>, chunk: u64) -> (Option<Arc<str>>, bool) {
+        match self {
+            Self::Live(names) => names.peer(socket),
+            Self::Recorded(names) => {
+                let address = socket.and_then(address);
+                (address.and_then(|address| names.peer(address, chunk)), false)
+            }
+        }
+    }
+}
+
+/// The other side's address, which may have a name.
+fn address(socket: &Socket) -> Option<IpAddr> {
+    match socket.endpoints {
+        Endpoints::Tcp { peer, .. } => Some(peer.ip()),
+        Endpoints::Unix { .. } => None,
+    }
+}
+
 /// The name of containers that share a network: their pod's, else that of the only one.
 fn name_of(containers: impl Iterator<Item = Container>) -> Option<Arc<str>> {
     let mut names = Vec::new();
@@ -143,41 +181,146 @@ fn name_of(containers: impl Iterator<Item = Container>) -> Option<Arc<str>> {
 struct Waiting {
     deadline: Instant,
     message: Message,
+    /// The number of the chunk that completed it.
+    chunk: u64,
     known: Known,
     socket: Option<Arc<Socket>>,
+    /// Whether the socket may become known soon.
+    expects: bool,
 }
 
 /// Turns messages into records, in the order given.
 #[derive(Debug)]
 pub struct Enricher {
-    names: Names,
+    source: Source,
     clock: Clock,
     waiting: VecDeque<Waiting>,
-    sockets: HashMap<ConnectionKey, Arc<Socket>>,
+    /// Of connections whose socket is known, or `None` while it is looked for.
+    sockets: HashMap<ConnectionKey, Option<Arc<Socket>>>,
+    /// Chunks so far.
+    chunk: u64,
+    /// For a recording.
+    notes: Option<Notes>,
+    /// The process of the last chunk, as it was noted.
+    noted: Option<Known>,
 }
 
 impl Enricher {
     /// Takes names from the given caches.
     pub fn new(names: Names) -> Self {
-        Self { names, clock: Clock::now(), waiting: VecDeque::new(), sockets: HashMap::new() }
+        Self::from(Source::Live(names), Clock::now())
+    }
+
+    /// Takes names and times from a recording.
+    pub(crate) fn recorded(names: Recorded) -> Self {
+        let clock = names.clock();
+        Self::from(Source::Recorded(names), clock)
+    }
+
+    fn from(source: Source, clock: Clock) -> Self {
+        Self {
+            source,
+            clock,
+            waiting: VecDeque::new(),
+            sockets: HashMap::new(),
+            chunk: 0,
+            notes: None,
+            noted: None,
+        }
+    }
+
+    /// From now on keeps notes for a recording.
+    pub(crate) fn keep_notes(&mut self) {
+        self.notes = Some(Notes::new(self.clock));
+    }
+
+    /// The notes since the last time, in order. Those about the process of a chunk are there once
+    /// the chunk has begun.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
+        self.notes.as_mut().map_or_else(Vec::new, Notes::take)
+    }
+
+    /// Takes a note from the recording, at its place between the chunks.
+    pub(crate) fn advance(&mut self, note: Note) {
+        match (note, &mut self.source) {
+            (Note::Socket { connection, socket }, _) => self.bind(connection, socket),
+            (note, Source::Recorded(names)) => names.advance(note),
+            (_, Source::Live(_)) => {}
+        }
+    }
+
+    /// Notes a socket that no chunk tells.
+    pub(crate) fn note_socket(&mut self, connection: ConnectionKey, socket: &Socket) {
+        if let Some(notes) = &mut self.notes {
+            notes.socket(connection, socket);
+        }
+    }
+
+    /// A chunk comes; the messages pushed until the next one are completed by it.
+    pub(crate) fn begin(&mut self, chunk: &Chunk) {
+        self.chunk += 1;
+        let Some(notes) = &mut self.notes else { return };
+        let pid = chunk.connection.pid;
+        let known = self.source.process(pid);
+        notes.process(&known);
+        // A replay may make a record where this trace makes none.
+        if let (Some(names), false) = self.source.container(&known.home, self.chunk) {
+            notes.container(&known.home, &names, None);
+        }
+        let number = chunk.call.library;
+        notes.library(number, pid, &self.source.library(number, pid, self.chunk), None);
+        let socket = self.sockets.get(&chunk.connection).and_then(Option::as_deref);
+        if let Some(address) = socket.and_then(address)
+            && let (Some(name), false) = self.source.peer(socket, self.chunk)
+        {
+            notes.peer(address, Some(&name), None);
+        }
+        self.noted = Some(known);
     }
 
     /// Adds a message; its process is looked at now.
     pub fn push(&mut self, message: Message) {
-        let known = self.names.processes.know(message.connection.pid);
-        let socket = self.sockets.get(&message.connection).cloned();
+        let known = self.process(message.connection.pid);
+        let socket = self.sockets.get(&message.connection);
+        let expects = socket == Some(&None);
+        let socket = socket.cloned().flatten();
         let deadline = Instant::now() + NAME_DEADLINE;
-        self.waiting.push_back(Waiting { deadline, message, known, socket });
+        let chunk = self.chunk;
+        self.waiting.push_back(Waiting { deadline, message, chunk, known, socket, expects });
     }
 
-    /// The socket of a connection became known.
+    fn process(&mut self, pid: u32) -> Known {
+        // What was noted a moment ago may be different by now.
+        if let Some(noted) = self.noted.as_ref().filter(|noted| noted.process.pid == pid) {
+            return noted.clone();
+        }
+        let known = self.source.process(pid);
+        if let Some(notes) = &mut self.notes {
+            notes.process(&known);
+        }
+        known
+    }
+
+    /// The socket of a connection became known, for the messages that wait too.
     pub fn bind(&mut self, connection: ConnectionKey, socket: Socket) {
-        self.sockets.insert(connection, Arc::new(socket));
+        let socket = Arc::new(socket);
+        for waiting in &mut self.waiting {
+            if waiting.expects && waiting.message.connection == connection {
+                waiting.socket = Some(Arc::clone(&socket));
+                waiting.expects = false;
+            }
+        }
+        self.sockets.insert(connection, Some(socket));
+    }
+
+    /// The socket of a connection is looked for.
+    pub fn expect(&mut self, connection: ConnectionKey) {
+        self.sockets.entry(connection).or_default();
     }
 
     /// Whether the socket of a connection is known.
     pub fn is_bound(&self, connection: ConnectionKey) -> bool {
-        self.sockets.contains_key(&connection)
+        matches!(self.sockets.get(&connection), Some(Some(_)))
     }
 
     /// A connection ended, or its socket is not known any more.
@@ -192,18 +335,29 @@ impl Enricher {
 
     /// The next record that has its names, or has waited long enough.
     pub fn pop(&mut self) -> Option<Record> {
-        let Waiting { deadline, known, socket, .. } = self.waiting.front()?;
-        let (container, unnamed) = self.names.container(&known.home);
-        let (peer, unknown) = self.names.peer(socket.as_deref());
-        if (unnamed || unknown) && Instant::now() < *deadline {
+        let Waiting { deadline, known, chunk, socket, expects, .. } = self.waiting.front()?;
+        let (container, unnamed) = self.source.container(&known.home, *chunk);
+        let (peer, unknown) = self.source.peer(socket.as_deref(), *chunk);
+        if (unnamed || unknown || *expects) && Instant::now() < *deadline {
             return None;
         }
-        let Waiting { message, known, socket, .. } = self.waiting.pop_front()?;
+        let Waiting { message, known, chunk, socket, .. } = self.waiting.pop_front()?;
+        let (number, pid) = (message.call.library, message.connection.pid);
+        let tls = self.source.library(number, pid, chunk);
+        if let Some(notes) = &mut self.notes {
+            if let Some(names) = &container {
+                notes.container(&known.home, names, Some(chunk));
+            }
+            notes.library(number, pid, &tls, Some(chunk));
+            if let Some(address) = socket.as_deref().and_then(address) {
+                notes.peer(address, peer.as_deref(), Some(chunk));
+            }
+        }
         Some(Record {
             timestamp_ns: self.clock.timestamp_ns(message.began()),
             process: known.process,
             container,
-            tls: self.names.libraries.look_up(message.call.library, message.connection.pid),
+            tls,
             socket,
             peer,
             message,
@@ -212,17 +366,18 @@ impl Enricher {
 
     /// Completes when [`Enricher::pop`] may give more; never when nothing waits.
     pub async fn ready(&self) {
-        match self.waiting.front() {
-            Some(Waiting { deadline, .. }) => {
+        match (self.waiting.front(), &self.source) {
+            (Some(Waiting { deadline, .. }), Source::Live(names)) => {
                 let changed = async {
                     tokio::select! {
-                        () = self.names.containers.changed() => {}
-                        () = self.names.peers.changed() => {}
+                        () = names.containers.changed() => {}
+                        () = names.peers.changed() => {}
                     }
                 };
                 let _ = timeout_at(*deadline, changed).await;
             }
-            None => std::future::pending().await,
+            (Some(_), Source::Recorded(_)) => {}
+            (None, _) => std::future::pending().await,
         }
     }
 }

@@ -44,7 +44,7 @@ impl Libraries {
         self.with(|entries| {
             let library = usize::try_from(number).ok().and_then(|n| entries.libraries.get_mut(n));
             if let Some(library) = library {
-                library.name = name;
+                library.name = name.into();
                 library.version = Some(version);
             }
         });

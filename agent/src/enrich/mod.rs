@@ -2,6 +2,7 @@
 //!
 //! Everything is looked up in caches that other tasks fill; a record waits for a name at most
 //! [`NAME_DEADLINE`]. With no container runtime reachable all works the same, without names.
+//! What a trace knew can be noted down, and serves instead of this node when it is replayed.
 
 mod cgroup;
 mod clock;
@@ -10,19 +11,25 @@ mod cri;
 mod docker;
 mod enricher;
 mod libraries;
+mod notes;
 mod peers;
 mod podman;
 mod processes;
+mod recorded;
 mod runtimes;
 
 pub use containers::Containers;
 pub use enricher::{Enricher, NAME_DEADLINE, Names};
 pub use libraries::Libraries;
+pub(crate) use notes::Note;
 pub use peers::Peers;
 pub use processes::Processes;
+pub(crate) use recorded::Recorded;
 pub use runtimes::runtime_sockets;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{capture::Socket, decode::Message};
 
@@ -46,7 +53,7 @@ pub struct Record {
 }
 
 /// What is known about a process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// As the host numbers it.
     pub pid: u32,
@@ -57,7 +64,7 @@ pub struct Process {
 }
 
 /// What is known about a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// 64 hexadecimal digits, where a runtime made it.
     pub id: Option<String>,
@@ -72,7 +79,7 @@ pub struct Container {
 }
 
 /// A Kubernetes pod, and one container in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// Its name.
     pub name: String,
@@ -85,10 +92,10 @@ pub struct Pod {
 }
 
 /// The TLS library that a call went through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Library {
     /// `openssl`, …
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// `3.0.19`; absent when it is not known.
     pub version: Option<String>,
     /// Path of its file inside the container.

@@ -12,9 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    Process,
+    Container, Process,
     cgroup::{self, ContainerId},
+    containers::Lookup,
 };
 use crate::discover;
 
@@ -22,7 +25,8 @@ use crate::discover;
 const LINGER: Duration = Duration::from_secs(30);
 
 /// Where a process lives.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Home {
     /// On the host, as far as can be seen.
     #[default]
@@ -36,8 +40,35 @@ pub(crate) enum Home {
     },
 }
 
+impl Home {
+    /// The container, with the names that `look_up` knows; `None` on the host. The flag says
+    /// whether more may become known soon.
+    pub(super) fn container(
+        &self,
+        look_up: impl FnOnce(&ContainerId) -> Lookup,
+    ) -> (Option<Container>, bool) {
+        match self {
+            Self::Host => (None, false),
+            Self::Root { name } => {
+                (Some(Container { name: Some(name.clone()), ..Container::default() }), false)
+            }
+            Self::Container(id) => match look_up(id) {
+                Lookup::Known(container) => (Some(container), false),
+                unnamed => {
+                    let container = Container {
+                        id: Some(id.id.clone()),
+                        runtime: id.runtime.as_deref().map(str::to_owned),
+                        ..Container::default()
+                    };
+                    (Some(container), unnamed == Lookup::Pending)
+                }
+            },
+        }
+    }
+}
+
 /// A process and its container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) process: Process,
     pub(crate) home: Home,

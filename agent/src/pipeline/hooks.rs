@@ -28,6 +28,8 @@ pub(super) struct Hooks {
     registry: Registry<Attachment>,
     /// Libraries that take ciphertext in memory, for the processes that need it.
     ciphertext: Registry<Attachment>,
+    /// Processes that need it, and have not mapped it yet.
+    awaiting: HashSet<u32>,
     names: Names,
     /// Builds that have no TLS code: seen again, they cost no file access.
     unrelated: HashSet<BuildId>,
@@ -65,6 +67,7 @@ impl Hooks {
             programs,
             registry: Registry::default(),
             ciphertext: Registry::default(),
+            awaiting: HashSet::new(),
             names,
             unrelated: HashSet::new(),
             unprobed: HashMap::new(),
@@ -115,13 +118,16 @@ impl Hooks {
     fn scan_process(&mut self, pid: u32, unrelated: &mut HashSet<(u64, u64)>) {
         match discover::mappings(&self.proc, pid) {
             Ok(mappings) => {
-                for mapping in mappings {
+                for mapping in &mappings {
                     if mapping.inode.is_some_and(|inode| unrelated.contains(&inode)) {
                         continue;
                     }
-                    if self.sight(pid, &mapping) == Sight::Unrelated {
+                    if self.sight(pid, mapping, Instant::now()) == Sight::Unrelated {
                         unrelated.extend(mapping.inode);
                     }
+                }
+                if mappings.iter().any(hints_at_memory_bios) {
+                    self.follow_ciphertext(pid);
                 }
             }
             Err(MapsError::Gone(_)) => {}
@@ -136,15 +142,16 @@ impl Hooks {
     /// Acts on an event.
     pub(super) fn event(&mut self, event: &Event) {
         match event {
-            Event::Mapped { pid, mapping, build_id } => {
+            Event::Mapped { pid, mapping, build_id, seen } => {
                 if self.versions.tells(mapping) {
                     let users = self.registry.used_by(*pid);
                     self.versions.learn(&self.proc, &self.names.libraries, &users, *pid, mapping);
                 }
+                self.expect_ciphertext(*pid, mapping);
                 if build_id.is_some_and(|build| self.unrelated.contains(&build)) {
                     return;
                 }
-                match (self.sight(*pid, mapping), build_id) {
+                match (self.sight(*pid, mapping, *seen), build_id) {
                     (Sight::Unrelated, Some(build)) => {
                         if self.unrelated.len() == MAX_REMEMBERED {
                             self.unrelated.clear();
@@ -187,11 +194,23 @@ impl Hooks {
     fn leave(&mut self, pid: u32) {
         self.registry.leave(User::Process(pid), Instant::now());
         self.ciphertext.leave(User::Process(pid), Instant::now());
+        self.awaiting.remove(&pid);
+    }
+
+    /// A process maps a file: maybe one that tells that it does the I/O itself, or what it needs
+    /// for that.
+    fn expect_ciphertext(&mut self, pid: u32, mapping: &Mapping) {
+        if hints_at_memory_bios(mapping) {
+            self.follow_ciphertext(pid);
+        } else if self.awaiting.contains(&pid) && self.hook_ciphertext_of(pid, mapping) {
+            self.awaiting.remove(&pid);
+        }
     }
 
     /// A process does the I/O of its TLS connections itself: probes what hands it the ciphertext,
     /// in libcrypto or where that is linked in.
     pub(super) fn follow_ciphertext(&mut self, pid: u32) {
+        tracing::debug!(pid, "does the I/O of its TLS connections itself");
         if !self.programs.follow_ciphertext() {
             return;
         }
@@ -201,11 +220,18 @@ impl Hooks {
             let path = mapping.path.as_container_path().to_string_lossy();
             !["crypto", "ssl"].iter().any(|part| path.contains(part))
         });
-        let found = mappings.iter().any(|mapping| {
-            let files = resolve::open(&self.proc, pid, mapping).unwrap_or_default();
-            files.iter().any(|file| self.hook_ciphertext(pid, file))
-        });
-        tracing::info!(pid, found, "ciphertext is followed to find sockets");
+        if !mappings.iter().any(|mapping| self.hook_ciphertext_of(pid, mapping)) {
+            self.awaiting.insert(pid);
+        }
+    }
+
+    fn hook_ciphertext_of(&mut self, pid: u32, mapping: &Mapping) -> bool {
+        let files = resolve::open(&self.proc, pid, mapping).unwrap_or_default();
+        let found = files.iter().any(|file| self.hook_ciphertext(pid, file));
+        if found {
+            tracing::info!(pid, "ciphertext is followed to find sockets");
+        }
+        found
     }
 
     /// Whether the file hands out ciphertext, and is probed for it now.
@@ -274,12 +300,21 @@ impl Hooks {
         );
     }
 
-    /// Looks at a mapping, and probes its file if that has not been done.
-    fn sight(&mut self, pid: u32, mapping: &Mapping) -> Sight {
+    /// Looks at a mapping that was seen at this time, and probes its file if that has not been done.
+    fn sight(&mut self, pid: u32, mapping: &Mapping, seen: Instant) -> Sight {
         match resolve::open(&self.proc, pid, mapping) {
             Ok(files) => files
                 .into_iter()
-                .map(|file| self.hook(User::Process(pid), mapping.path.as_container_path(), &file))
+                .map(|file| {
+                    let path = mapping.path.as_container_path();
+                    match self.hook(User::Process(pid), path, &file) {
+                        // It was probed while this waited.
+                        Sight::Known if self.registry.attached_after(&file.key, seen) => {
+                            Sight::Probed
+                        }
+                        sight => sight,
+                    }
+                })
                 .max()
                 .unwrap_or(Sight::Known),
             Err(OpenError::Gone | OpenError::NotRegular) => Sight::Known,
@@ -335,7 +370,8 @@ impl Hooks {
         probes: &[resolve::Probe],
     ) -> Sight {
         let shown = path.to_string_lossy().into_owned();
-        let library = self.names.libraries.add(Library { name, version: None, path: shown });
+        let library =
+            self.names.libraries.add(Library { name: name.into(), version: None, path: shown });
         match self.programs.attach(&real.file, library, probes) {
             Ok(attachment) => {
                 tracing::debug!(?user, ?path, key = %real.key, probes = probes.len(), "probed");
@@ -352,6 +388,16 @@ impl Hooks {
             }
         }
     }
+}
+
+/// Whether only programs map the file that hand TLS libraries memory instead of sockets: Python's
+/// asyncio, Node, .NET. Others are recognised at the first call that sends; these by that time
+/// may be gone.
+fn hints_at_memory_bios(mapping: &Mapping) -> bool {
+    const FILES: [&str; 3] = ["_asyncio.", "libnode.so", "libSystem.Security.Cryptography.Native"];
+    let path = mapping.path.as_container_path();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name == "node" || FILES.iter().any(|file| name.starts_with(file))
 }
 
 /// An error with its causes, in one line.

@@ -101,7 +101,7 @@ impl Survey<'_> {
                     resolve::version(&real.file).or_else(|| versions::of_process(self.proc, pid));
                 let mut library = library(Some(name), mapping);
                 if let (Some(library), Some((name, version))) = (&mut library, version) {
-                    library.name = name;
+                    library.name = name.into();
                     library.version = Some(version);
                 }
                 let status = Status::Hooked(probes);
@@ -124,5 +124,5 @@ impl Survey<'_> {
 
 fn library(name: Option<&'static str>, mapping: &Mapping) -> Option<Library> {
     let path = mapping.path.to_string();
-    Some(Library { name: name.unwrap_or("unknown"), version: None, path })
+    Some(Library { name: name.unwrap_or("unknown").into(), version: None, path })
 }

@@ -4,14 +4,18 @@
 mod hooking;
 mod hooks;
 mod list;
+mod replay;
 mod selection;
 mod sockets;
 mod stop;
 mod stream;
+mod summary;
 mod trace;
 mod versions;
 
 pub(crate) use hooks::report;
 pub use list::list;
+pub use replay::{Replay, replay};
 pub use stop::{leave, stopped};
+pub use summary::Summary;
 pub use trace::{Trace, trace};

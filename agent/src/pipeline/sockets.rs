@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::{
     capture::{ConnectionKey, Endpoints, Method, Socket},
-    discover::{self, Addresses},
+    discover::{self, TcpSocket},
 };
 
 /// Looks for sockets.
@@ -66,13 +66,15 @@ impl SocketSearch {
         &self,
         connection: ConnectionKey,
         method: Method,
-        search: impl FnOnce(PathBuf, u32) -> Option<Addresses> + Send + 'static,
+        search: impl FnOnce(PathBuf, u32) -> Option<TcpSocket> + Send + 'static,
     ) {
         let (proc, found) = (self.proc.clone(), self.found.clone());
         tokio::task::spawn_blocking(move || {
-            if let Some((local, peer)) = search(proc, connection.pid) {
+            if let Some(TcpSocket { local, peer, namespace }) = search(proc, connection.pid) {
                 let endpoints = Endpoints::Tcp { local, peer };
-                let _ = found.send((connection, Socket { endpoints, namespace: None, method }));
+                let _ = found.send((connection, Socket { endpoints, namespace, method }));
+            } else {
+                tracing::debug!(pid = connection.pid, %connection, by = %method, "no socket found");
             }
         });
     }

@@ -16,8 +16,9 @@ use crate::{
     capture::{Chunk, ChunkContent, ConnectionKey, Connections, Receiver, Socket},
     decode::{self, raw},
     emit::Writer,
-    enrich::{Enricher, Names},
+    enrich::{Enricher, Note},
     reassemble::{Segment, SegmentContent, Streams},
+    recording::Recorder,
     select::Filters,
 };
 
@@ -46,50 +47,70 @@ pub(super) enum Ended {
 pub(super) struct Settings {
     pub(super) raw: bool,
     pub(super) decode: decode::Options,
-    pub(super) filters: Filters,
+    /// All of them must hold.
+    pub(super) filters: Vec<Filters>,
     /// Stop after this many records.
     pub(super) count: Option<u64>,
+}
+
+/// What is asked about connections beside the chunks.
+pub(super) struct Node {
+    /// What the kernel half knows at the end of a process.
+    pub(super) kernel: Connections,
+    pub(super) search: SocketSearch,
 }
 
 /// Everything behind the ring buffer.
 pub(super) struct Stream<W: Write> {
     settings: Settings,
     streams: Streams,
-    /// What the kernel half knows at the end of a process.
-    kernel: Connections,
-    search: SocketSearch,
+    /// Absent in a replay: a recording has what was found out.
+    node: Option<Node>,
     decoders: HashMap<ConnectionKey, decode::Connection>,
     enricher: Enricher,
     writer: Writer<W>,
     counts: Arc<Counts>,
+    recorder: Option<Recorder>,
 }
 
 impl<W: Write> Stream<W> {
     pub(super) fn new(
         settings: Settings,
-        kernel: Connections,
-        search: SocketSearch,
-        names: Names,
+        node: Option<Node>,
+        enricher: Enricher,
         writer: Writer<W>,
         counts: Arc<Counts>,
     ) -> Self {
         Self {
             settings,
             streams: Streams::default(),
-            kernel,
-            search,
+            node,
             decoders: HashMap::new(),
-            enricher: Enricher::new(names),
+            enricher,
             writer,
             counts,
+            recorder: None,
         }
     }
 
-    /// Runs until the chunks end, the count is reached, or the output fails.
-    pub(super) async fn run(mut self, mut chunks: Receiver) -> Ended {
-        let ended = self.pump(&mut chunks).await;
+    /// Records every chunk from now on.
+    pub(super) fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
+        self.enricher.keep_notes();
+    }
+
+    /// Runs until the chunks end, the count is reached, or the output fails. Gives the recorder
+    /// back, which lacks the end only.
+    pub(super) async fn run(mut self, mut chunks: Receiver) -> (Ended, Option<Recorder>) {
+        let written = self.pump(&mut chunks).await;
+        self.note();
+        (self.end(written), self.recorder)
+    }
+
+    /// Writes what is buffered; `written` is how writing went so far.
+    pub(super) fn end(&mut self, written: io::Result<()>) -> Ended {
         let flushed = self.writer.flush();
-        match ended.and(flushed) {
+        match written.and(flushed) {
             Ok(()) => Ended::Done,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ended::Closed,
             Err(error) => Ended::Failed(error),
@@ -105,11 +126,13 @@ impl<W: Write> Stream<W> {
                 Ok(chunk) => Some(chunk),
                 Err(TryRecvError::Disconnected) => None,
                 Err(TryRecvError::Empty) => {
+                    // First, so that what was shown is recorded, should the agent be killed now.
+                    self.keep();
                     self.writer.flush()?;
                     tokio::select! {
                         chunk = chunks.recv() => chunk,
                         () = self.enricher.ready() => continue,
-                        (connection, socket) = self.search.found() => {
+                        (connection, socket) = found(&mut self.node) => {
                             self.bind_late(connection, socket);
                             continue;
                         }
@@ -124,7 +147,7 @@ impl<W: Write> Stream<W> {
     }
 
     /// Gives up on what is unfinished, and waits for the last names.
-    async fn finish(&mut self) -> io::Result<()> {
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
         let mut decoders: Vec<_> = self.decoders.drain().collect();
         // In the order in which they began, so that output does not depend on hashing.
         decoders.sort_unstable_by_key(|(key, _)| (key.birth, *key));
@@ -141,15 +164,47 @@ impl<W: Write> Stream<W> {
         Ok(())
     }
 
-    fn take(&mut self, chunk: Chunk) {
+    /// Takes a note from a recording.
+    pub(super) fn advance(&mut self, note: Note) {
+        self.enricher.advance(note);
+    }
+
+    /// Records the names that became known.
+    fn note(&mut self) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.notes(self.enricher.take_notes());
+        }
+    }
+
+    /// Makes sure that what was recorded outlives the agent.
+    fn keep(&mut self) {
+        self.note();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush();
+        }
+    }
+
+    /// Takes the next chunk, and what the kernel half knows beside it.
+    pub(super) fn take(&mut self, chunk: Chunk) {
+        if chunk.content == ChunkContent::Exit {
+            for left in self.left_by(&chunk) {
+                self.take_one(left);
+            }
+        }
+        self.take_one(chunk);
+    }
+
+    fn take_one(&mut self, chunk: Chunk) {
+        self.enricher.begin(&chunk);
+        self.note();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.chunk(&chunk);
+        }
         if let ChunkContent::Data { bytes, .. } = &chunk.content {
             self.counts.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
         let mut segments = Vec::new();
         self.follow_socket(&chunk);
-        if chunk.content == ChunkContent::Exit {
-            self.end_process(&chunk, &mut segments);
-        }
         self.streams.push(chunk, &mut segments);
         self.decode(segments);
     }
@@ -160,12 +215,18 @@ impl<W: Write> Stream<W> {
         match &chunk.content {
             ChunkContent::Socket(socket) => self.bind(connection, socket.clone()),
             ChunkContent::Unbound => self.enricher.unbind(connection),
+            ChunkContent::Elsewhere => self.enricher.expect(connection),
+            _ => {}
+        }
+        let Some(Node { search, .. }) = &mut self.node else { return };
+        match &chunk.content {
             ChunkContent::Elsewhere => {
-                let only = self.streams.of_process(connection.pid) == [connection];
-                self.search.elsewhere(connection, only);
+                let mut open = self.streams.of_process(connection.pid).into_iter();
+                let only = open.all(|other| other == connection);
+                search.elsewhere(connection, only);
             }
-            ChunkContent::Descriptor(number) => self.search.descriptor(connection, *number),
-            ChunkContent::Exit => self.search.forget(connection.pid),
+            ChunkContent::Descriptor(number) => search.descriptor(connection, *number),
+            ChunkContent::Exit => search.forget(connection.pid),
             _ => {}
         }
     }
@@ -178,18 +239,18 @@ impl<W: Write> Stream<W> {
     /// A socket was found by a search, during which much may have happened.
     fn bind_late(&mut self, connection: ConnectionKey, socket: Socket) {
         if self.streams.is_open(connection) && !self.enricher.is_bound(connection) {
+            self.enricher.note_socket(connection, &socket);
             self.bind(connection, socket);
         }
     }
 
     /// Asks the kernel half how far the connections of a process had come that ended without
     /// ending them: the last records may have been lost.
-    fn end_process(&mut self, exit: &Chunk, segments: &mut Vec<Segment>) {
+    fn left_by(&mut self, exit: &Chunk) -> Vec<Chunk> {
+        let Some(Node { kernel, .. }) = &mut self.node else { return Vec::new() };
         let pid = exit.connection.pid;
-        let open = self.streams.of_process(pid);
-        for (connection, content) in self.kernel.left_by(pid, open) {
-            self.streams.push(Chunk { connection, content, ..exit.clone() }, segments);
-        }
+        let left = kernel.left_by(pid, self.streams.of_process(pid)).into_iter();
+        left.map(|(connection, content)| Chunk { connection, content, ..exit.clone() }).collect()
     }
 
     fn decode(&mut self, segments: Vec<Segment>) {
@@ -220,11 +281,12 @@ impl<W: Write> Stream<W> {
     }
 
     /// Writes the records that are ready. `true`: as many as were asked for are written.
-    fn write(&mut self) -> io::Result<bool> {
+    pub(super) fn write(&mut self) -> io::Result<bool> {
         while let Some(record) = self.enricher.pop() {
             let thread = record.message.call.thread_name();
             let container = record.container.as_ref();
-            if !self.settings.filters.select(&record.process, container, Some(&thread)) {
+            let select = |f: &Filters| f.select(&record.process, container, Some(&thread));
+            if !self.settings.filters.iter().all(select) {
                 continue;
             }
             self.writer.write(&record)?;
@@ -234,5 +296,13 @@ impl<W: Write> Stream<W> {
             }
         }
         Ok(false)
+    }
+}
+
+/// The next socket that a search found.
+async fn found(node: &mut Option<Node>) -> (ConnectionKey, Socket) {
+    match node {
+        Some(node) => node.search.found().await,
+        None => std::future::pending().await,
     }
 }

@@ -1,14 +1,13 @@
 //! `tlstap trace`: probes everything and streams what it decodes.
 
 use std::{
-    fmt,
-    io::Write,
-    path::PathBuf,
+    io::{self, Write},
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use tokio::{
     task::JoinHandle,
     time::{self, Instant},
@@ -19,14 +18,16 @@ use super::{
     selection::Selection,
     sockets::SocketSearch,
     stop::stopped,
-    stream::{Counts, Ended, Settings, Stream},
+    stream::{Counts, Ended, Node, Settings, Stream},
+    summary::Summary,
 };
 use crate::{
     attach::{KernelHalf, Options, Sockets},
     capture::{Losses, Reader, queue},
     decode,
     emit::Writer,
-    enrich::Names,
+    enrich::{Enricher, Names},
+    recording::{Asked, Recorder},
     select::Filters,
 };
 
@@ -37,6 +38,9 @@ const QUEUE: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the decoders may take to finish what is queued when the agent stops.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// How the stream ended, and the recorder.
+type Finished = (Ended, Option<Recorder>);
 
 /// What to trace, and for how long.
 #[derive(Clone, Debug)]
@@ -53,6 +57,8 @@ pub struct Trace {
     pub duration: Option<Duration>,
     /// Stop after this many records.
     pub count: Option<u64>,
+    /// Record into this file.
+    pub record: Option<PathBuf>,
     /// Bytes of the ring buffer.
     pub ring_bytes: u32,
     /// Most bytes copied from one call.
@@ -63,21 +69,6 @@ pub struct Trace {
     pub sockets: Sockets,
     /// Whether the kernel half logs.
     pub logging: bool,
-}
-
-/// What a trace gave, for the last line.
-#[derive(Clone, Copy, Debug)]
-pub struct Summary {
-    records: u64,
-    bytes: u64,
-    losses: Losses,
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.records == 1 { "" } else { "s" };
-        write!(f, "{} event{plural}, {} plaintext bytes, {}", self.records, self.bytes, self.losses)
-    }
 }
 
 /// Traces until told to stop. Notes for the user go to `say`, one line each.
@@ -101,18 +92,16 @@ where
     let settings = Settings {
         raw: options.raw,
         decode: options.decode,
-        filters: options.filters.clone(),
+        filters: vec![options.filters.clone()],
         count: options.count,
     };
     let (search, follow) = SocketSearch::new(options.proc.clone());
-    let stream = Stream::new(
-        settings,
-        kernel.connections,
-        search,
-        names.clone(),
-        writer,
-        Arc::clone(&counts),
-    );
+    let node = Node { kernel: kernel.connections, search };
+    let enricher = Enricher::new(names.clone());
+    let mut stream = Stream::new(settings, Some(node), enricher, writer, Arc::clone(&counts));
+    if let Some(recorder) = recorder(&options)? {
+        stream.record(recorder);
+    }
     let mut stream = tokio::spawn(stream.run(queue));
 
     let selection = Selection::new(options.filters.clone(), kernel.verdicts);
@@ -144,24 +133,34 @@ where
     reader.finish();
     let dropped = reader.dropped();
     drop(reader);
-    let ended = match ended {
+    let (ended, recorder) = match ended {
         Some(ended) => ended,
         None => finish(stream).await?,
     };
+    let mut losses = Losses::read(&kernel.losses)?;
+    losses.queue_full = dropped;
+    let recorded = recorder.map_or(Ok(()), |recorder| recorder.finish(losses));
     if let Ended::Failed(error) = ended {
         return Err(error).context("failed to write the output");
     }
-    let mut losses = Losses::read(&kernel.losses)?;
-    losses.queue_full = dropped;
-    Ok(Summary {
-        records: counts.records.load(Ordering::Relaxed),
-        bytes: counts.bytes.load(Ordering::Relaxed),
-        losses,
-    })
+    let flaw = recorded.err().map(|error| incomplete(error, &options));
+    Ok(Summary::new(&counts, Some(losses), flaw))
+}
+
+fn recorder(options: &Trace) -> Result<Option<Recorder>> {
+    let Some(path) = &options.record else { return Ok(None) };
+    let asked = Asked { filters: options.filters.clone(), raw: options.raw, count: options.count };
+    let recorder = Recorder::create(path, asked);
+    recorder.map(Some).with_context(|| format!("failed to record into {}", path.display()))
+}
+
+fn incomplete(error: io::Error, options: &Trace) -> Error {
+    let path = options.record.as_deref().unwrap_or(Path::new("")).display();
+    Error::new(error).context(format!("the recording {path} is incomplete"))
 }
 
 /// Lets the decoders finish what is queued, but not for ever: the output may be blocked.
-async fn finish(stream: JoinHandle<Ended>) -> Result<Ended> {
+async fn finish(stream: JoinHandle<Finished>) -> Result<Finished> {
     match time::timeout(GRACE, stream).await {
         Ok(ended) => ended.context("the decoders ended unexpectedly"),
         Err(_elapsed) => bail!("the output is blocked; some events were not written"),

@@ -47,11 +47,14 @@ pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     }
     let (payload, rest): (Vec<_>, Vec<_>) =
         exports.0.iter().partition(|export| export.function.carries_payload());
-    let payload = match (exports.internal_write(elf), exports.internal_read(elf)) {
-        (Some(write), Some(read)) => vec![write, read],
-        _ => payload.into_iter().filter_map(|export| export.probe(elf)).collect(),
+    let internal = exports.internal_write(elf).zip(exports.internal_read(elf));
+    // A peek calls nothing that is probed then.
+    let needed = |export: &&Export<'_>| internal.is_none() || export.function != Function::Peek;
+    let payload = match internal {
+        Some((write, read)) => vec![write, read],
+        None => payload.into_iter().filter_map(|export| export.probe(elf)).collect(),
     };
-    let rest = rest.into_iter().filter(|export| !exports.is_covered(elf, export));
+    let rest = rest.into_iter().filter(needed).filter(|export| !exports.is_covered(elf, export));
     payload.into_iter().chain(rest.filter_map(|export| export.probe(elf))).collect()
 }
 

@@ -113,7 +113,7 @@ impl Recording {
             }
         }
         let library = Library {
-            name: "openssl",
+            name: "openssl".into(),
             version: Some("3.5.4".to_owned()),
             path: "/usr/lib/x86_64-linux-gnu/libssl.so.3".to_owned(),
         };

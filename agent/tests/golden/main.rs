@@ -1,7 +1,8 @@
 //! Recorded chunks in, through reassemble → decode → emit, and what comes out held against files.
 //!
 //! Needs neither root nor BPF. Each scenario is a file `NAME.chunks`, as `chunks.rs` describes it,
-//! and beside it what `tlstap` prints for it:
+//! or `NAME.tlstap`, which `tlstap trace --record` wrote of real programs; and beside it what
+//! `tlstap` prints for it:
 //!
 //! | file | what |
 //! |---|---|
@@ -19,6 +20,7 @@ mod indent;
 use std::{
     collections::HashMap,
     env, fs,
+    io::{Read as _, Seek as _},
     path::{Path, PathBuf},
 };
 
@@ -28,7 +30,9 @@ use tlstap::{
     decode::{Connection, Message, Options},
     emit::{Format, View, Writer},
     enrich::Record,
+    pipeline::{self, Replay},
     reassemble::{SegmentContent, Streams},
+    select::Filters,
 };
 
 use self::chunks::Recording;
@@ -42,18 +46,18 @@ const TEXT: View = View { bodies: false, color: false, heading: true, zone: Time
 const BODIES: View = View { bodies: true, color: false, heading: false, zone: TimeZone::UTC };
 
 macro_rules! scenarios {
-    ($($name:ident)*) => {
-        const SCENARIOS: &[&str] = &[$(stringify!($name)),*];
+    ($all:ident by $check:ident: $($name:ident)*) => {
+        const $all: &[&str] = &[$(stringify!($name)),*];
         $(
             #[test]
             fn $name() -> Result<()> {
-                check(stringify!($name))
+                $check(stringify!($name))
             }
         )*
     };
 }
 
-scenarios! {
+scenarios! { SCENARIOS by check:
     body_of_a_mebibyte
     connect_tunnel
     curl_get
@@ -73,21 +77,32 @@ scenarios! {
     websocket_upgrade
 }
 
+scenarios! { RECORDINGS by check_recording:
+    recorded_container
+    recorded_curl_and_python
+    recorded_killed
+}
+
 #[test]
 fn every_file_is_used() {
-    let mut found = Vec::new();
+    let (mut found, mut recorded) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let (stem, extension) = name.split_once('.').unwrap();
         match extension {
             "rs" => {}
             "chunks" => found.push(stem.to_owned()),
-            "txt" | "body.txt" | "json" => assert!(SCENARIOS.contains(&stem), "{name}"),
+            "tlstap" => recorded.push(stem.to_owned()),
+            "txt" | "body.txt" | "json" => {
+                assert!(SCENARIOS.contains(&stem) || RECORDINGS.contains(&stem), "{name}");
+            }
             _ => panic!("{name} is no file of this test"),
         }
     }
     found.sort_unstable();
+    recorded.sort_unstable();
     assert_eq!(found, SCENARIOS);
+    assert_eq!(recorded, RECORDINGS);
 }
 
 /// Replays a scenario and holds what comes out against its files.
@@ -95,13 +110,47 @@ fn check(name: &str) -> Result<()> {
     let source = fs::read_to_string(folder().join(format!("{name}.chunks")))?;
     let recording = Recording::parse(&source).map_err(|error| anyhow!("{name}: {error}"))?;
     let (plain, whole) = (replay(&recording, &NO_BODIES)?, replay(&recording, &OPTIONS)?);
-    let shown = [
-        ("txt", written(&plain, Format::Text, TEXT)?),
-        ("body.txt", written(&whole, Format::Text, BODIES)?),
-        ("json", json(&written(&whole, Format::Json, BODIES)?)?),
-    ];
+    hold(
+        name,
+        &[
+            ("txt", written(&plain, Format::Text, TEXT)?),
+            ("body.txt", written(&whole, Format::Text, BODIES)?),
+            ("json", json(&written(&whole, Format::Json, BODIES)?)?),
+        ],
+    )
+}
+
+/// The same for a recording, which is replayed as `tlstap replay` does.
+fn check_recording(name: &str) -> Result<()> {
+    let file = folder().join(format!("{name}.tlstap"));
+    ensure!(fs::metadata(&file)?.len() < 200 << 10, "{name} is too long for a test");
+    hold(
+        name,
+        &[
+            ("txt", replayed(&file, NO_BODIES, Format::Text, TEXT)?),
+            ("body.txt", replayed(&file, OPTIONS, Format::Text, BODIES)?),
+            ("json", json(&replayed(&file, OPTIONS, Format::Json, BODIES)?)?),
+        ],
+    )
+}
+
+fn replayed(file: &Path, decode: Options, format: Format, view: View) -> Result<String> {
+    let mut out = tempfile::tempfile()?;
+    let filters = Filters::default();
+    let options = Replay { file: file.to_owned(), filters, raw: false, decode, count: None };
+    let writer = Writer::new(&mut out, format, view);
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(pipeline::replay(options, writer, |_| {}))?.result()?;
+    out.rewind()?;
+    let mut shown = String::new();
+    out.read_to_string(&mut shown)?;
+    Ok(shown)
+}
+
+/// Holds what is shown against the files of a scenario.
+fn hold(name: &str, shown: &[(&str, String)]) -> Result<()> {
     let mut differences = String::new();
-    for (extension, shown) in &shown {
+    for (extension, shown) in shown {
         differences.push_str(&compare(&format!("{name}.{extension}"), shown)?);
     }
     ensure!(differences.is_empty(), "\n{differences}");

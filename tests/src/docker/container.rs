@@ -145,6 +145,11 @@ impl Container {
         waited.with_context(|| docker(["logs", &self.name]).unwrap_or_default())
     }
 
+    /// What it has written to stdout.
+    pub fn log(&self) -> Result<String> {
+        docker(["logs", &self.name])
+    }
+
     /// Runs a command in it; its stdout, trimmed.
     pub fn exec(&self, command: &[&str]) -> Result<String> {
         docker(["exec", &self.name].iter().chain(command))

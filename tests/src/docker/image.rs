@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{cache, client, docker};
 use crate::tool;
 
-const PACKAGES: &str = "ca-certificates,curl,nginx-light,openssl,python3";
+const PACKAGES: &str = "ca-certificates,curl,nginx-light,nodejs,openssl,python3";
 
 /// The image with everything; its name.
 pub(super) fn build() -> Result<String> {

@@ -59,7 +59,7 @@ impl Docker {
         &self.network
     }
 
-    /// The image with Python, curl, nginx and OpenSSL, built on first use.
+    /// The image with Python, Node, curl, nginx and OpenSSL, built on first use.
     pub fn image(&self) -> Result<&str> {
         if self.image.get().is_none() {
             let built = image::build()?;

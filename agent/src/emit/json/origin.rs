@@ -44,7 +44,7 @@ pub(super) struct Image<'a> {
 
 #[derive(Serialize)]
 pub(super) struct Tls<'a> {
-    pub(super) library: &'static str,
+    pub(super) library: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) version: Option<&'a str>,
     pub(super) path: &'a str,
@@ -105,6 +105,6 @@ impl<'a> K8s<'a> {
 
 impl<'a> Tls<'a> {
     pub(super) fn of(library: &'a Library) -> Self {
-        Self { library: library.name, version: library.version.as_deref(), path: &library.path }
+        Self { library: &library.name, version: library.version.as_deref(), path: &library.path }
     }
 }
