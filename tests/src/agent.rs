@@ -177,6 +177,11 @@ impl Agent {
         self.child.lives_for(time)
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.child.signal(signal)
+    }
+
     /// Stops it as a user does, and holds it to a clean end.
     pub fn stop(self) -> Result<Ended> {
         let ended = self.stop_by(Signal::INT)?;

@@ -3,20 +3,27 @@
 //!
 //! It knows tlstap from outside only: the command line, the JSON lines, the exit status.
 
+pub mod account;
 pub mod agent;
 pub mod bpf;
 mod cgroup;
 pub mod child;
 pub mod cli;
+pub mod compile;
 pub mod containerd;
+pub mod content;
 pub mod deadline;
 pub mod docker;
 pub mod event;
+pub mod exact;
 pub mod feed;
+pub mod killed;
+pub mod libraries;
 pub mod musl;
 pub mod node;
 pub mod podman;
 pub mod process;
+pub mod recording;
 pub mod schema;
 pub mod streams;
 pub mod talk;

@@ -12,7 +12,18 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use tempfile::TempDir;
 
-use crate::{agent::Launch, containerd::Containerd, docker::Docker, podman::Podman, talk::Talk};
+use crate::{
+    agent::Launch,
+    compile::{self, Linked},
+    containerd::Containerd,
+    docker::Docker,
+    exact::Exact,
+    killed::Killing,
+    libraries::Library,
+    podman::Podman,
+    talk::Talk,
+    tool,
+};
 
 /// Everything that tests share.
 pub struct Node {
@@ -22,6 +33,8 @@ pub struct Node {
     containerd: OnceCell<RefCell<Containerd>>,
     podman: OnceCell<Podman>,
     talk: OnceCell<PathBuf>,
+    exact: OnceCell<PathBuf>,
+    killed: OnceCell<PathBuf>,
 }
 
 impl Node {
@@ -37,6 +50,8 @@ impl Node {
             containerd: OnceCell::new(),
             podman: OnceCell::new(),
             talk: OnceCell::new(),
+            exact: OnceCell::new(),
+            killed: OnceCell::new(),
         })
     }
 
@@ -71,6 +86,40 @@ impl Node {
     pub fn talk(&self) -> Result<Talk> {
         let binary = once(&self.talk, || Talk::compile(self.scratch()))?;
         Ok(Talk::new(binary.clone()))
+    }
+
+    /// The fixture program that counts, on the machine's own libssl.
+    pub fn exact(&self) -> Result<Exact> {
+        let binary = once(&self.exact, || self.compiled("exact"))?;
+        Ok(Exact::new(binary.clone()))
+    }
+
+    /// The same, linked to a library that is built for it.
+    pub fn exact_on(&self, library: Library) -> Result<Exact> {
+        let folder = self.scratch().join(format!("{library:?}"));
+        let known = folder.join("exact");
+        if known.exists() {
+            return Ok(Exact::new(known));
+        }
+        fs::create_dir_all(&folder)?;
+        Ok(Exact::new(compile::fixture("exact", &folder, &library.linked()?)?))
+    }
+
+    /// One in Python that behaves like it, on the machine's own libssl.
+    pub fn exact_in_python(&self) -> Result<Exact> {
+        let script = tool::fixtures().join("exact.py");
+        let script = script.to_str().context("a path that is not UTF-8")?;
+        Ok(Exact::new(tool::find("python3")?).flags(&[script]))
+    }
+
+    /// The fixture program that has so many children killed, waiting.
+    pub fn killed(&self, count: usize) -> Result<Killing> {
+        let binary = once(&self.killed, || self.compiled("killed"))?;
+        Killing::start(binary, count)
+    }
+
+    fn compiled(&self, name: &str) -> Result<PathBuf> {
+        compile::fixture(name, self.scratch(), &Linked::shared())
     }
 
     /// Takes down what was started.

@@ -9,6 +9,7 @@ mod web;
 mod addresses;
 mod changed;
 mod endings;
+mod exact;
 mod exchanges;
 mod filters;
 mod fresh;
@@ -53,6 +54,11 @@ use tests;
 const ALL: &[&[(&str, Test)]] = &[
     plaintext::TESTS,
     gaps::TESTS,
+    exact::TESTS,
+    exact::connections::TESTS,
+    exact::killed::TESTS,
+    exact::python::TESTS,
+    exact::ring::TESTS,
     listing::TESTS,
     refusals::TESTS,
     missing::TESTS,

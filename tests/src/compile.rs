@@ -1,0 +1,37 @@
+//! Fixtures in C, compiled against a TLS library.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::tool;
+
+/// Where a TLS library is.
+pub struct Linked {
+    /// The folder with its headers; none for the machine's own.
+    pub include: Option<PathBuf>,
+    /// What the linker is given.
+    pub libraries: Vec<String>,
+}
+
+impl Linked {
+    /// The machine's own, shared.
+    pub fn shared() -> Self {
+        let libraries = ["-lssl", "-lcrypto"].map(str::to_owned).into();
+        Self { include: None, libraries }
+    }
+}
+
+/// Compiles the fixture of this name into a folder.
+pub fn fixture(name: &str, into: &Path, library: &Linked) -> Result<PathBuf> {
+    let binary = into.join(name);
+    let mut command = tool::command("cc", ["-O2", "-g", "-Wall", "-Wextra"])?;
+    if let Some(include) = &library.include {
+        command.arg("-isystem").arg(include);
+    }
+    command.arg("-o").arg(&binary).arg(tool::fixtures().join(format!("{name}.c")));
+    command.args(&library.libraries).arg("-pthread");
+    tool::run(command)
+        .with_context(|| format!("failed to compile {name} (needs gcc and libssl-dev)"))?;
+    Ok(binary)
+}
