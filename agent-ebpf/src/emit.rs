@@ -82,14 +82,12 @@ pub(crate) fn call(
     let chunks = copied.div_ceil(MAX_CHUNK as u64) as u32;
     // SAFETY: `chunk` takes the walk that is given here, which outlives the call.
     unsafe { bpf_loop(chunks, chunk as *mut c_void, (&raw mut walk).cast(), 0) };
-    let library = walk.header.library;
-    let connection = walk.connection;
-    connection.library = library;
+    let Walk { header, connection, .. } = walk;
+    connection.library = header.library;
+    connection.offset[side] = start + copied;
     if moved > copied {
-        count(loss::LIMIT);
-        connection.loss[side] = u32::from(loss::LIMIT);
+        gap(header, moved - copied, loss::LIMIT, connection);
     }
-    connection.offset[side] = start + moved;
 }
 
 /// Sends the next chunk of a call. Returns 0: the loop goes on, also after a loss.
@@ -150,21 +148,34 @@ fn send<const CAPACITY: usize>(walk: &Walk, len: u64) -> Result<(), u8> {
 
 /// Says that the kernel sent `moved` bytes of a file, and advances the stream.
 pub(crate) fn kernel_tls(thread: u64, call: &Call, moved: u64, connection: &mut Connection) {
-    count(loss::KERNEL_TLS);
-    let [start, _] = connection.offset;
+    let library = Cookie::from_bits(call.cookie).map_or(0, |cookie| cookie.library);
+    let header = RecordHeader {
+        library,
+        entered: call.entered,
+        ..header(thread, call.object, connection.birth, direction::TRANSMIT)
+    };
+    connection.library = library;
+    gap(header, moved, loss::KERNEL_TLS, connection);
+}
+
+/// Says that the next `missing` bytes are not copied, and advances the stream.
+fn gap(header: RecordHeader, missing: u64, reason: u8, connection: &mut Connection) {
+    count(reason);
+    let side = usize::from(header.direction) & 1;
+    let start = connection.offset[side];
     let said = notice(RecordHeader {
         kind: kind::GAP,
         offset: start,
-        call_len: moved,
-        entered: call.entered,
-        loss: loss::KERNEL_TLS,
+        call_len: missing,
+        loss: reason,
         // What is missing before these bytes has a reason of its own.
-        function: connection.loss[0] as u8,
-        library: Cookie::from_bits(call.cookie).map_or(0, |cookie| cookie.library),
-        ..header(thread, call.object, connection.birth, direction::TRANSMIT)
+        function: connection.loss[side] as u8,
+        len: 0,
+        ..header
     });
-    connection.loss[0] = u32::from(if said { loss::NONE } else { loss::KERNEL_TLS });
-    connection.offset[0] = start + moved;
+    // Told with the next record, and with what is missing before.
+    connection.loss[side] = u32::from(if said { loss::NONE } else { loss::RING_FULL });
+    connection.offset[side] = start + missing;
 }
 
 /// Says that a TLS object ended, with the final offsets of both directions.

@@ -253,9 +253,17 @@ mod tests {
     }
 
     #[test]
-    fn a_process_ends_with_all_its_connections() {
-        let exit = Chunk { connection: A, call: CALL, content: ChunkContent::Exit };
-        check(vec![data(A, 0, b"a"), data(B, 0, b"b"), exit], &["1 0+1", "2 0+1", "1 end"]);
+    fn the_end_of_a_process_waits_for_those_of_its_connections() {
+        let exit = || Chunk { connection: A, call: CALL, content: ChunkContent::Exit };
+        let late = || later(data(B, 1, b"c"), 2 * PATIENCE);
+        check(
+            vec![data(A, 0, b"a"), data(B, 0, b"b"), exit(), late()],
+            &["1 0+1", "2 0+1", "1 end", "2 1+1"],
+        );
+        check(
+            vec![data(A, 0, b"a"), exit(), close(A, [3, 0]), late()],
+            &["1 0+1", "1 0 gap 1+2 limit", "1 end", "2 0 gap 0+1 queue-full", "2 1+1"],
+        );
     }
 
     #[test]

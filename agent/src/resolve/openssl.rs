@@ -45,8 +45,11 @@ pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     if !carries(direction::TRANSMIT) || !carries(direction::RECEIVE) {
         return Vec::new();
     }
-    let (payload, rest): (Vec<_>, Vec<_>) =
-        exports.0.iter().partition(|export| export.function.carries_payload());
+    let (payload, rest): (Vec<_>, Vec<_>) = exports
+        .0
+        .iter()
+        .filter(|export| !exports.is_covered(elf, export))
+        .partition(|export| export.function.carries_payload());
     let internal = exports.internal_write(elf).zip(exports.internal_read(elf));
     // A peek calls nothing that is probed then.
     let needed = |export: &&Export<'_>| internal.is_none() || export.function != Function::Peek;
@@ -54,7 +57,7 @@ pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
         Some((write, read)) => vec![write, read],
         None => payload.into_iter().filter_map(|export| export.probe(elf)).collect(),
     };
-    let rest = rest.into_iter().filter(needed).filter(|export| !exports.is_covered(elf, export));
+    let rest = rest.into_iter().filter(needed);
     payload.into_iter().chain(rest.filter_map(|export| export.probe(elf))).collect()
 }
 
@@ -125,6 +128,9 @@ impl<'d> Exports<'d> {
             to.is_some_and(|to| branches::calls(elf, from.address, from.size).contains(&to.address))
         };
         match export.name {
+            // LibreSSL's and AWS-LC's, which may be given no place for the length.
+            "SSL_write_ex" => calls(&export.symbol, self.named("SSL_write")),
+            "SSL_read_ex" => calls(&export.symbol, self.named("SSL_read")),
             // It calls both that are named after the two ends.
             "SSL_set_bio" => calls(&export.symbol, self.named("SSL_set0_wbio")),
             // BoringSSL's SSL_read is a peek and a step forward.
