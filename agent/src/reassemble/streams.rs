@@ -1,6 +1,6 @@
 //! The expected offset of every stream, and what is missing before the next chunk.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{Segment, SegmentContent};
 use crate::capture::{Call, Chunk, ChunkContent, ConnectionKey, Direction, GapReason};
@@ -20,6 +20,9 @@ pub struct Streams {
     /// Connections whose TLS object has another since, and since when: the kernel half evicted
     /// them, or their end is late.
     superseded: VecDeque<(u64, ConnectionKey)>,
+    /// Connections that ended, and when: their end may be told once more.
+    ended: VecDeque<(u64, ConnectionKey)>,
+    over: HashSet<ConnectionKey>,
 }
 
 /// A connection.
@@ -49,6 +52,8 @@ impl Streams {
                 self.advance(connection, call, (direction, offset, end), loss, out);
                 out.push(Segment { connection, call, content });
             }
+            // Told by the kernel half, when it met what a process had left, and found left by it.
+            ChunkContent::Close { .. } if self.over.contains(&connection) => {}
             ChunkContent::Close { offsets, losses } => {
                 // A connection of which every chunk was lost must still be told.
                 for direction in Direction::BOTH {
@@ -129,13 +134,19 @@ impl Streams {
         }
     }
 
-    /// Ends the connections that the kernel half forgot some time ago.
+    /// Ends the connections that the kernel half forgot some time ago, and forgets those that ended.
     fn retire(&mut self, call: Call, out: &mut Vec<Segment>) {
         while let Some((since, connection)) = self.superseded.front().copied()
             && call.returned.saturating_sub(since) > PATIENCE
         {
             self.superseded.pop_front();
             self.end(connection, call, out);
+        }
+        while let Some((since, connection)) = self.ended.front()
+            && call.returned.saturating_sub(*since) > PATIENCE
+        {
+            self.over.remove(connection);
+            self.ended.pop_front();
         }
     }
 
@@ -155,6 +166,8 @@ impl Streams {
             self.newest.remove(&object);
         }
         if self.open.remove(&connection).is_some() {
+            self.over.insert(connection);
+            self.ended.push_back((call.returned, connection));
             out.push(Segment { connection, call, content: SegmentContent::End });
         }
     }
@@ -305,6 +318,14 @@ mod tests {
         check(
             vec![data(A, 0, b"abc"), data(A2, 0, b"x"), late],
             &["1 0+3", "1 0+1", "1 end", "2 0+1"],
+        );
+    }
+
+    #[test]
+    fn an_end_may_come_twice() {
+        check(
+            vec![data(A, 0, b"abc"), close(A, [3, 0]), close(A, [3, 0]), data(B, 0, b"b")],
+            &["1 0+3", "1 end", "2 0+1"],
         );
     }
 
