@@ -35,6 +35,7 @@ pub struct Node {
     talk: OnceCell<PathBuf>,
     exact: OnceCell<PathBuf>,
     killed: OnceCell<PathBuf>,
+    calls: OnceCell<PathBuf>,
 }
 
 impl Node {
@@ -52,6 +53,7 @@ impl Node {
             talk: OnceCell::new(),
             exact: OnceCell::new(),
             killed: OnceCell::new(),
+            calls: OnceCell::new(),
         })
     }
 
@@ -110,6 +112,11 @@ impl Node {
         let script = tool::fixtures().join("exact.py");
         let script = script.to_str().context("a path that is not UTF-8")?;
         Ok(Exact::new(tool::find("python3")?).flags(&[script]))
+    }
+
+    /// The fixture program that stands in for a TLS library.
+    pub fn calls(&self) -> Result<&Path> {
+        Ok(once(&self.calls, || self.compiled("calls"))?)
     }
 
     /// The fixture program that has so many children killed, waiting.
