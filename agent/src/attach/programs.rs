@@ -224,7 +224,10 @@ impl Programs {
             };
             match followed {
                 Ok(()) => return way,
-                Err(error) => refusals.push(error.to_string()),
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    refusals.push(format!("{error}: {}", cause.unwrap_or_default()));
+                }
             }
         }
         if first < Sockets::Descriptors {
