@@ -2,12 +2,20 @@
 //!
 //! A probe behind the first instruction is hit once a call only when nothing leads back to it: a
 //! loop would hit it again, with another stack pointer and other arguments.
+//!
+//! Direct branches are followed, all of them. An indirect jump must be known to go to a function, or
+//! to where the frame is larger than at the function's beginning. What remains, jumps to computed
+//! addresses without a frame, could go anywhere.
 
-use std::{collections::HashSet, ops::Range};
+use std::{collections::HashMap, ops::Range};
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory};
 
-use super::{Code, Extent};
+use super::{
+    Code, Extent,
+    prologue::Cheap,
+    state::{Depth, Registers, State},
+};
 
 /// Most instructions that are followed; a function with more is not known.
 const MOST: usize = 16_384;
@@ -18,13 +26,21 @@ const CHUNK: u64 = 512;
 /// Bytes of the longest instruction.
 const LONGEST: u64 = 15;
 
-/// Whether what lies in the first `end` bytes, behind the first instruction, is reached only from
-/// there. That is proven by following every way through the function, and through what it jumps to.
+/// Whether what lies behind the first instruction, up to this one, is reached only from there. That is proven by following every way through the function, and through what it jumps to.
 /// A jump to the first instruction is a call like any other.
-pub(super) fn only_from_the_start(code: &impl Code, function: Extent, end: u64) -> bool {
-    let Some(end) = function.address.checked_add(end) else { return false };
+pub(super) fn only_from_the_start(code: &impl Code, function: Extent, cheap: &Cheap) -> bool {
+    let Some(end) = function.address.checked_add(cheap.place.end) else { return false };
     let line = function.address.saturating_add(1)..end;
-    let walk = Walk { code, line, function, seen: HashSet::new(), todo: vec![function.address] };
+    let walk = Walk {
+        code,
+        line,
+        function,
+        deepest: cheap.deepest,
+        info: InstructionInfoFactory::new(),
+        known: HashMap::new(),
+        steps: 0,
+        todo: vec![(function.address, State::START)],
+    };
     walk.run().is_some()
 }
 
@@ -33,8 +49,14 @@ struct Walk<'c, C> {
     /// Where nothing may lead.
     line: Range<u64>,
     function: Extent,
-    seen: HashSet<u64>,
-    todo: Vec<u64>,
+    /// How deep the stack is there, at most.
+    deepest: i64,
+    info: InstructionInfoFactory,
+    /// The pointers that are known at an address, with the depth of the stack there: what stands
+    /// behind a call that does not return is gone through with that depth too.
+    known: HashMap<(u64, Depth), Registers>,
+    steps: usize,
+    todo: Vec<(u64, State)>,
 }
 
 /// Whether the instruction behind another is reached from it.
@@ -48,36 +70,52 @@ impl<C: Code> Walk<'_, C> {
         if self.code.begins_in(&self.line) {
             return None;
         }
-        while let Some(address) = self.todo.pop() {
-            self.block(address)?;
+        while let Some((address, state)) = self.todo.pop() {
+            self.block(address, state)?;
         }
         Some(())
     }
 
     /// Follows the instructions from an address to the end of its block.
-    fn block(&mut self, start: u64) -> Option<()> {
+    fn block(&mut self, start: u64, mut state: State) -> Option<()> {
         let bytes = self.code.bytes(start, CHUNK)?;
         let whole = u64::try_from(bytes.len()).ok()? < CHUNK;
         for instruction in Decoder::with_ip(64, bytes, start, DecoderOptions::NONE).iter() {
             let address = instruction.ip();
             // What is cut off is read again.
             if !whole && address.checked_sub(start)? > CHUNK - LONGEST {
-                self.todo.push(address);
+                self.todo.push((address, state));
                 return Some(());
             }
             let fell = address != start && self.is_behind_the_end(address);
-            if fell || !self.seen.insert(address) {
+            if fell || !self.learn(address, &mut state) {
                 return Some(());
             }
-            if instruction.is_invalid() || self.seen.len() > MOST {
+            self.steps += 1;
+            if instruction.is_invalid() || self.steps > MOST {
                 return None;
             }
-            if matches!(self.step(&instruction)?, Next::Ends) {
+            let before = state;
+            state = state.behind(&instruction, &mut self.info);
+            if matches!(self.step(&instruction, before)?, Next::Ends) {
                 return Some(());
             }
         }
         // The code ends without a branch.
         None
+    }
+
+    /// Brings what is known on all ways to an address together. Whether that is new.
+    fn learn(&mut self, address: u64, state: &mut State) -> bool {
+        let Some(known) = self.known.get_mut(&(address, state.depth)) else {
+            self.known.insert((address, state.depth), state.pointers);
+            return true;
+        };
+        let both = *known & state.pointers;
+        let less = both != *known;
+        *known = both;
+        state.pointers = both;
+        less
     }
 
     /// What comes after the function comes after a call that does not return.
@@ -86,29 +124,27 @@ impl<C: Code> Walk<'_, C> {
             && self.function.address.checked_add(self.function.size) == Some(address)
     }
 
-    fn step(&mut self, instruction: &Instruction) -> Option<Next> {
+    fn step(&mut self, instruction: &Instruction, state: State) -> Option<Next> {
         match instruction.flow_control() {
             FlowControl::Next | FlowControl::IndirectCall => Some(Next::Follows),
             FlowControl::Call => self.elsewhere(instruction).map(|_| Next::Follows),
             FlowControl::ConditionalBranch => {
                 let target = self.elsewhere(instruction)?;
-                self.todo.push(target);
+                self.todo.push((target, state));
                 Some(Next::Follows)
             }
             FlowControl::UnconditionalBranch => {
                 let target = self.elsewhere(instruction)?;
-                self.todo.push(target);
+                self.todo.push((target, state));
                 Some(Next::Ends)
             }
-            // The address of a function in a table of imports. What other memory or a register
-            // holds could be any address, of this function too.
-            FlowControl::IndirectBranch if instruction.is_ip_rel_memory_operand() => {
-                Some(Next::Ends)
+            FlowControl::IndirectBranch => {
+                state.leaves(instruction, self.deepest).then_some(Next::Ends)
             }
             FlowControl::Return | FlowControl::Exception | FlowControl::Interrupt => {
                 Some(Next::Ends)
             }
-            FlowControl::IndirectBranch | FlowControl::XbeginXabortXend => None,
+            FlowControl::XbeginXabortXend => None,
         }
     }
 

@@ -16,6 +16,8 @@ mod emulation;
 mod flow;
 #[cfg(target_arch = "x86_64")]
 mod prologue;
+#[cfg(target_arch = "x86_64")]
+mod state;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 
@@ -59,6 +61,10 @@ impl Site {
 }
 
 /// A function in a file.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "nothing is planned for other machines")
+)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) address: u64,
@@ -67,12 +73,20 @@ pub(crate) struct Extent {
 }
 
 /// What must be at the site as it is at the function's first instruction.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "nothing is planned for other machines")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Needs {
     /// The first arguments, so many of them. At most five.
     pub(crate) arguments: usize,
     /// The stack pointer: a uretprobe replaces the return address there, and a call is known by it.
     pub(crate) stack: bool,
+    /// The memory of the process: nothing is stored before, but in the function's own frame. A
+    /// program that reads registers only comes to the same whether the function has begun to fill
+    /// in its object or not.
+    pub(crate) memory: bool,
 }
 
 impl Needs {
@@ -88,11 +102,16 @@ impl Needs {
             | Function::WriteEarlyData => 4,
             Function::WriteEx2 | Function::Sendfile => 5,
         };
-        Self { arguments, stack: function.is_followed() }
+        let stack = function.is_followed();
+        Self { arguments, stack, memory: stack || matches!(function, Function::BioWrite) }
     }
 }
 
 /// Code to plan in.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "nothing is planned for other machines")
+)]
 pub(crate) trait Code {
     /// The code at an address: at most `len` bytes, fewer where it ends.
     fn bytes(&self, address: u64, len: u64) -> Option<&[u8]>;
@@ -115,10 +134,11 @@ impl Code for Elf<'_> {
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn plan(code: &impl Code, function: Extent, needs: Needs) -> Site {
     let Some(cheap) = prologue::cheap(code, function, needs) else { return Site::PLAIN };
-    if cheap.start > 0 && !flow::only_from_the_start(code, function, cheap.end) {
+    let offset = cheap.place.start;
+    if offset > 0 && !flow::only_from_the_start(code, function, &cheap) {
         return Site::PLAIN;
     }
-    Site { offset: cheap.start, class: Class::Emulated }
+    Site { offset, class: Class::Emulated }
 }
 
 /// Not planned for other machines: probes go where the functions start.

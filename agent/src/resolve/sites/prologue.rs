@@ -1,17 +1,16 @@
 //! The straight line from a function's first instruction to the first that is cheap to probe.
 //!
-//! An instruction is passed over only when what the programs need stays as it was, and nothing
-//! happens that anybody else could see. One that reads memory may fault; then the call moves
-//! nothing that is worth a record.
+//! An instruction is passed over only when what the programs need stays as it was. One that goes to
+//! memory may fault; then the call moves nothing that is worth a record.
 
 use std::ops::Range;
 
 use iced_x86::{
-    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
-    OpKind, Register, UsedMemory,
+    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, Register,
+    UsedMemory,
 };
 
-use super::{Code, Extent, Needs, emulation};
+use super::{Code, Extent, Needs, emulation, state};
 
 /// Most bytes of a function that are looked at: the prologues of compilers are shorter.
 const REACH: u64 = 64;
@@ -20,8 +19,8 @@ const REACH: u64 = 64;
 const ARGUMENTS: [Register; 5] =
     [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8];
 
-/// What is passed over. The test under ptrace confirms each of them.
-const PASSED: [Mnemonic; 14] = [
+/// What is passed over. The test under ptrace confirms each of them, and that it is no more.
+pub(super) const PASSED: [Mnemonic; 14] = [
     Mnemonic::Endbr64,
     Mnemonic::Nop,
     Mnemonic::Test,
@@ -38,13 +37,20 @@ const PASSED: [Mnemonic; 14] = [
     Mnemonic::Sub,
 ];
 
-/// The first instruction that is cheap and at which all that is needed is in place, as bytes from
-/// the function's first.
-pub(super) fn cheap(code: &impl Code, function: Extent, needs: Needs) -> Option<Range<u64>> {
+/// An instruction that is cheap to probe.
+pub(super) struct Cheap {
+    /// Its bytes, counted from the function's first.
+    pub(super) place: Range<u64>,
+    /// Most bytes that the function has taken from the stack up to there.
+    pub(super) deepest: i64,
+}
+
+/// The first instruction that is cheap and at which all that is needed is in place.
+pub(super) fn cheap(code: &impl Code, function: Extent, needs: Needs) -> Option<Cheap> {
     let reach = if function.size == 0 { REACH } else { function.size.min(REACH) };
     let bytes = code.bytes(function.address, reach)?;
     let mut info = InstructionInfoFactory::new();
-    let mut line = Line { needs, frame: 0 };
+    let mut line = Line { needs, frame: 0, deepest: 0 };
     for instruction in Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE).iter() {
         let place = instruction.ip()..instruction.next_ip();
         let range = usize::try_from(place.start).ok()?..usize::try_from(place.end).ok()?;
@@ -52,7 +58,7 @@ pub(super) fn cheap(code: &impl Code, function: Extent, needs: Needs) -> Option<
             return None;
         }
         if emulation::emulates(bytes.get(range)?) {
-            return Some(place);
+            return Some(Cheap { place, deepest: line.deepest });
         }
         if !line.passes(&instruction, &mut info) {
             return None;
@@ -65,7 +71,8 @@ pub(super) fn cheap(code: &impl Code, function: Extent, needs: Needs) -> Option<
 struct Line {
     needs: Needs,
     /// Bytes that the function has taken from the stack.
-    frame: u64,
+    frame: i64,
+    deepest: i64,
 }
 
 impl Line {
@@ -76,15 +83,17 @@ impl Line {
         {
             return false;
         }
-        if let Some(taken) = taken(instruction) {
-            self.frame = self.frame.saturating_add(taken);
+        if let Some(change) = state::change(instruction) {
+            self.frame = self.frame.saturating_sub(change);
+            self.deepest = self.deepest.max(self.frame);
             return !self.needs.stack;
         }
         let info = info.info(instruction);
-        let mut registers = info.used_registers().iter().filter(|used| writes(used.access()));
-        let mut memory = info.used_memory().iter().filter(|used| writes(used.access()));
+        let mut registers =
+            info.used_registers().iter().filter(|used| state::writes(used.access()));
+        let mut memory = info.used_memory().iter().filter(|used| state::writes(used.access()));
         registers.all(|used| !self.is_needed(used.register()))
-            && memory.all(|used| self.is_own(used))
+            && memory.all(|used| !self.needs.memory || self.is_own(used))
     }
 
     fn is_needed(&self, register: Register) -> bool {
@@ -95,28 +104,13 @@ impl Line {
 
     /// Whether memory lies in the frame that the function has taken, which is nobody else's.
     fn is_own(&self, memory: &UsedMemory) -> bool {
-        let size = u64::try_from(memory.memory_size().size()).unwrap_or(u64::MAX);
+        let place = i64::try_from(memory.displacement()).ok();
+        let size = i64::try_from(memory.memory_size().size()).ok().filter(|&size| size > 0);
         memory.base() == Register::RSP
             && memory.index() == Register::None
-            && size > 0
-            && memory.displacement().checked_add(size).is_some_and(|end| end <= self.frame)
+            && place
+                .zip(size)
+                .and_then(|(place, size)| place.checked_add(size))
+                .is_some_and(|end| end <= self.frame)
     }
-}
-
-/// How many bytes an instruction takes from the stack: `sub rsp, N`.
-fn taken(instruction: &Instruction) -> Option<u64> {
-    let immediate =
-        matches!(instruction.op1_kind(), OpKind::Immediate8to64 | OpKind::Immediate32to64);
-    let takes = instruction.mnemonic() == Mnemonic::Sub
-        && instruction.op0_kind() == OpKind::Register
-        && instruction.op0_register() == Register::RSP
-        && immediate;
-    // The immediate is sign-extended, and `sub rsp, -128` is how compilers add 128.
-    takes
-        .then(|| i64::from_ne_bytes(instruction.immediate(1).to_ne_bytes()))
-        .and_then(|taken| u64::try_from(taken).ok())
-}
-
-const fn writes(access: OpAccess) -> bool {
-    !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess)
 }

@@ -59,9 +59,9 @@ fn what_is_not_passed_over() {
     check(&[&above], Site::PLAIN, Site::PLAIN);
     // A call by pointer: call [rdi]; push rbx
     check(&[&[0xff, 0x17, 0x53, 0x5b, 0xc3]], Site::PLAIN, Site::PLAIN);
-    // The stack pointer in another way: lea rsp, [rsp-8]; push rbx
-    let lea = [0x48, 0x8d, 0x64, 0x24, 0xf8, 0x53, 0xc3];
-    check(&[&lea], Site::PLAIN, Site::PLAIN);
+    // The stack pointer in other ways: lea rsp, [rsp-8]; push rbx. mov rsp, rax; push rbx
+    check(&[&[0x48, 0x8d, 0x64, 0x24, 0xf8, 0x53, 0xc3]], Site::PLAIN, at(5));
+    check(&[&[0x48, 0x89, 0xc4, 0x53, 0xc3]], Site::PLAIN, Site::PLAIN);
     // One byte of an argument: mov dl, 1; push rbx
     check(&[&[0xb2, 1, 0x53, 0x5b, 0xc3]], Site::PLAIN, Site::PLAIN);
     // An instruction that is cut off by the function's end: push, with its prefix only.
@@ -78,6 +78,14 @@ fn an_argument_that_is_not_needed_may_go() {
 }
 
 #[test]
+fn an_object_may_be_filled_in() {
+    // SSL_set0_rbio: mov rax, [rdi+0x18]; mov [rdi+0x18], rsi; test rax, rax; je; ret
+    let code = [0x48, 0x8b, 0x47, 0x18, 0x48, 0x89, 0x77, 0x18, 0x48, 0x85, 0xc0, 0x74, 0, 0xc3];
+    assert_eq!(plan(&Bytes(&code), extent(&code), OBJECT), at(11));
+    assert_eq!(plan(&Bytes(&code), extent(&code), ENTERED), Site::PLAIN);
+}
+
+#[test]
 fn what_leads_back_is_seen() {
     // test edi, edi; L: je over; dec esi; jmp L; over: ret
     let back = [0x85, 0xff, 0x74, 4, 0xff, 0xce, 0xeb, 0xfa, 0xc3];
@@ -87,6 +95,34 @@ fn what_leads_back_is_seen() {
     check(&[&first], at(2), at(2));
     // test edi, edi; je; jmp rax: anywhere.
     check(&[&[0x85, 0xff, 0x74, 2, 0xff, 0xe0, 0xc3]], Site::PLAIN, Site::PLAIN);
+    // The same with a frame: test edi, edi; je; push rbx; jmp rax; ret
+    check(&[&[0x85, 0xff, 0x74, 3, 0x53, 0xff, 0xe0, 0xc3]], at(2), at(2));
+    // With the one that there was already: sub rsp, 8; test edi, edi; je; jmp rax; ret
+    let same = [0x48, 0x83, 0xec, 8, 0x85, 0xff, 0x74, 2, 0xff, 0xe0, 0xc3];
+    check(&[&same], Site::PLAIN, Site::PLAIN);
+    // The frame is given back before: test edi, edi; je; push rbx; pop rbx; jmp rax; ret
+    let back = [0x85, 0xff, 0x74, 4, 0x53, 0x5b, 0xff, 0xe0, 0xc3];
+    check(&[&back], Site::PLAIN, Site::PLAIN);
+    // Nobody knows how much it is: test edi, edi; je; mov rsp, rbp; jmp rax; ret
+    let unknown = [0x85, 0xff, 0x74, 5, 0x48, 0x89, 0xec, 0xff, 0xe0, 0xc3];
+    check(&[&unknown], Site::PLAIN, Site::PLAIN);
+    // Through a table: test edi, edi; je; jmp [rdx+rax*8]; ret
+    check(&[&[0x85, 0xff, 0x74, 3, 0xff, 0x24, 0xc2, 0xc3]], Site::PLAIN, Site::PLAIN);
+    // Through an object: test edi, edi; je; jmp [rax+0x20]; ret
+    check(&[&[0x85, 0xff, 0x74, 3, 0xff, 0x60, 0x20, 0xc3]], at(2), at(2));
+    // The same, read before: test edi, edi; je; mov rax, [rax+0x20]; jmp rax; ret
+    let read = [0x85, 0xff, 0x74, 6, 0x48, 0x8b, 0x40, 0x20, 0xff, 0xe0, 0xc3];
+    check(&[&read], at(2), at(2));
+    // Changed since: …; mov rax, [rax+0x20]; add rax, rdx; jmp rax; ret
+    let added = [0x85, 0xff, 0x74, 9, 0x48, 0x8b, 0x40, 0x20, 0x48, 0x01, 0xd0, 0xff, 0xe0, 0xc3];
+    check(&[&added], Site::PLAIN, Site::PLAIN);
+    // On one of two ways only: test edi, edi; je over; mov rax, [rax+0x20]; over: jmp rax
+    let one = [0x85, 0xff, 0x74, 4, 0x48, 0x8b, 0x40, 0x20, 0xff, 0xe0];
+    check(&[&one], Site::PLAIN, Site::PLAIN);
+    // Before a call: test edi, edi; je; mov rax, [rax+0x20]; call; jmp rax; ret
+    let call =
+        [0x85, 0xff, 0x74, 11, 0x48, 0x8b, 0x40, 0x20, 0xe8, 0, 0x10, 0, 0, 0xff, 0xe0, 0xc3];
+    check(&[&call], Site::PLAIN, Site::PLAIN);
     // A jump through the table of imports: another function.
     check(&[&[0x85, 0xff, 0x74, 6, 0xff, 0x25, 0, 0, 0, 0, 0xc3]], at(2), at(2));
     // Into the probed instruction: je rel32 at 2, then a jump to 3.

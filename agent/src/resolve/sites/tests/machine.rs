@@ -1,12 +1,12 @@
 //! A process with a library in it, whose functions are executed step by step.
 //!
-//! It is a child of the test, made for this: `cat` with the library loaded before it begins.
+//! It is a child of the test, made for this, which gives back what it reads.
 
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     os::unix::fs::FileExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -31,11 +31,46 @@ pub(super) enum Stepped {
     Faulted,
 }
 
+/// What is executed.
+#[derive(Debug)]
+pub(super) enum Image {
+    /// A shared library, in `cat`.
+    Library(PathBuf),
+    /// A program that does the same.
+    Program(PathBuf),
+}
+
+impl Image {
+    /// The library with this path, which may be a link.
+    #[expect(clippy::disallowed_methods, reason = "a path of this machine")]
+    pub(super) fn library(path: &Path) -> Self {
+        Self::Library(path.canonicalize().unwrap())
+    }
+
+    /// As the kernel shows it.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Library(path) | Self::Program(path) => path,
+        }
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Self::Library(path) => {
+                let mut command = Command::new("cat");
+                command.env("LD_PRELOAD", path);
+                command
+            }
+            Self::Program(path) => Command::new(path),
+        }
+    }
+}
+
 /// The stopped process.
 pub(super) struct Machine {
     child: Child,
     memory: File,
-    /// Where the library's first byte lies.
+    /// Where the image's first byte lies.
     pub(super) base: u64,
     /// As the process was when it was stopped.
     registers: user_regs_struct,
@@ -43,13 +78,9 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn with(library: &Path) -> Self {
-        let mut child = Command::new("cat")
-            .env("LD_PRELOAD", library)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+    pub(super) fn of(image: &Image) -> Self {
+        let mut child =
+            image.command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         // When it answers, everything is loaded.
         child.stdin.as_mut().unwrap().write_all(b"?").unwrap();
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
@@ -58,7 +89,7 @@ impl Machine {
         request(libc::PTRACE_INTERRUPT, pid, 0, 0);
         wait(pid);
         let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"));
-        let base = base(pid, library);
+        let base = base(pid, image.path());
         let registers = get(pid);
         let mut machine = Self { child, memory: memory.unwrap(), base, registers, arena: 0 };
         machine.arena = machine.map_arena();

@@ -1,5 +1,6 @@
 //! Plans, by the bytes of functions, and by what functions really do.
 
+mod gate;
 mod lines;
 mod machine;
 mod property;
@@ -12,11 +13,11 @@ use super::{Code, Extent, Needs};
 const BASE: u64 = 0x1000;
 
 /// Arguments and stack pointer.
-const FOLLOWED: Needs = Needs { arguments: 5, stack: true };
-/// Arguments only.
-const ENTERED: Needs = Needs { arguments: 5, stack: false };
+const FOLLOWED: Needs = Needs { arguments: 5, stack: true, memory: true };
+/// Arguments and what they point to.
+const ENTERED: Needs = Needs { arguments: 5, stack: false, memory: true };
 /// The object only.
-const OBJECT: Needs = Needs { arguments: 1, stack: false };
+const OBJECT: Needs = Needs { arguments: 1, stack: false, memory: false };
 
 /// Code in hand, at [`BASE`].
 struct Bytes<'a>(&'a [u8]);
