@@ -18,7 +18,7 @@ mod flow;
 mod prologue;
 #[cfg(target_arch = "x86_64")]
 mod state;
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;

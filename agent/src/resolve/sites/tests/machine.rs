@@ -116,7 +116,7 @@ impl Machine {
         request(libc::PTRACE_SINGLESTEP, self.child.id(), 0, 0);
         wait(self.child.id());
         let arena = self.registers().rax;
-        assert!(arena % 0x1000 == 0 && arena > 0, "no memory: {arena:#x}");
+        assert!(arena.is_multiple_of(0x1000) && arena > 0, "no memory: {arena:#x}");
         arena
     }
 

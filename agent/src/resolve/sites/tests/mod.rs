@@ -1,4 +1,5 @@
 //! Plans, by the bytes of functions, and by what functions really do.
+#![cfg(target_arch = "x86_64")]
 
 mod gate;
 mod lines;

@@ -61,7 +61,7 @@ impl Random {
         match self.next() % 8 {
             0 => 0,
             1 => self.next() % 64,
-            2 => u64::from(self.next() as u32),
+            2 => self.next() >> 32,
             3 => u64::MAX,
             4 => self.next(),
             _ => data + self.next() % 64 * 8,
