@@ -89,7 +89,7 @@ impl Machine {
         request(libc::PTRACE_INTERRUPT, pid, 0, 0);
         wait(pid);
         let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"));
-        let base = base(pid, image.path());
+        let base = mapping(pid, image.path().to_str().unwrap()).unwrap();
         let registers = get(pid);
         let mut machine = Self { child, memory: memory.unwrap(), base, registers, arena: 0 };
         machine.arena = machine.map_arena();
@@ -165,6 +165,12 @@ impl Machine {
         get(self.child.id())
     }
 
+    /// What stands in the place of a return address when somebody on this machine, a tlstap that
+    /// traces everything, has a uretprobe on the function.
+    pub(super) fn trampoline(&self) -> Option<u64> {
+        mapping(self.child.id(), "[uprobes]")
+    }
+
     fn set(&mut self, registers: &user_regs_struct) {
         let address = std::ptr::from_ref(registers) as c_long;
         request(libc::PTRACE_SETREGS, self.child.id(), 0, address);
@@ -215,8 +221,9 @@ fn wait(pid: u32) -> i32 {
     libc::WSTOPSIG(status)
 }
 
-fn base(pid: u32, library: &Path) -> u64 {
+/// Where the first mapping with this name lies.
+fn mapping(pid: u32, name: &str) -> Option<u64> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let line = maps.lines().find(|line| line.ends_with(library.to_str().unwrap())).unwrap();
-    u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap()
+    let line = maps.lines().find(|line| line.ends_with(name))?;
+    u64::from_str_radix(line.split('-').next()?, 16).ok()
 }
