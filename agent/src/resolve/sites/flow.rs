@@ -26,8 +26,9 @@ const CHUNK: u64 = 512;
 /// Bytes of the longest instruction.
 const LONGEST: u64 = 15;
 
-/// Whether what lies behind the first instruction, up to this one, is reached only from there. That is proven by following every way through the function, and through what it jumps to.
-/// A jump to the first instruction is a call like any other.
+/// Whether what lies behind the first instruction, up to this one, is reached only from there: by
+/// following every way through the function, and through what it jumps to. A jump to the first
+/// instruction is a call like any other.
 pub(super) fn only_from_the_start(code: &impl Code, function: Extent, cheap: &Cheap) -> bool {
     let Some(end) = function.address.checked_add(cheap.place.end) else { return false };
     let line = function.address.saturating_add(1)..end;
