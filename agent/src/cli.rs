@@ -30,7 +30,7 @@ pub enum Command {
     Trace(TraceArgs),
     /// Show again what a trace recorded; needs neither root nor this kernel
     Replay(ReplayArgs),
-    /// Show every process with TLS code: hooked, or why not
+    /// Show every process with TLS code: hooked, or why not; with -v also where the probes go
     List(ListArgs),
     /// Show what works on this node, and what is missing
     Check(Verbosity),

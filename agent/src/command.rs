@@ -165,7 +165,9 @@ fn note(text: &str) {
 async fn list(args: ListArgs) -> Result<()> {
     let findings = pipeline::list(Path::new(PROC)).await.context("failed to list processes")?;
     let written = match args.output {
-        ListOutput::Table => emit::table(&findings, &mut io::stdout().lock()),
+        ListOutput::Table => {
+            emit::table(&findings, args.verbosity.verbose > 0, &mut io::stdout().lock())
+        }
         ListOutput::Json => emit::findings(&findings, &mut io::stdout().lock()),
     };
     emit::ignore_closed(written).context("failed to write the list")

@@ -174,7 +174,7 @@ impl Programs {
         for probe in probes {
             for site in self.sites(probe.function) {
                 let point = UProbeAttachPoint {
-                    location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
+                    location: UProbeAttachLocation::AbsoluteOffset(probe.site_offset()),
                     cookie: Some(Cookie { library, function: probe.function }.to_bits()),
                 };
                 let Ok(program) = self.uprobe(site) else {
