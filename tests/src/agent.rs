@@ -3,7 +3,10 @@
 use std::{
     path::PathBuf,
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -83,8 +86,11 @@ impl Launch {
         Ok(Agent { child, mark, events: Vec::new() })
     }
 
-    /// Starts it and waits until its first attachments are in place.
+    /// Starts it and waits until its first attachments are in place. Before, waits until the probes
+    /// of those that have ended are detached: that holds up those that are being attached, for
+    /// longer than a short program lives.
     pub fn ready(self) -> Result<Agent> {
+        wait_until_detached()?;
         let agent = self.start()?;
         agent.complains("ready", READY)?;
         Ok(agent)
@@ -94,6 +100,18 @@ impl Launch {
     pub fn output(self) -> Result<Ended> {
         self.start()?.finish(END)
     }
+}
+
+/// Agents that have ended, by their marks: each leaves its probes to a child that detaches them.
+static ENDED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn wait_until_detached() -> Result<()> {
+    for mark in ENDED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        deadline::until("the probes to be detached", END, || {
+            Ok(process::with_environment(&mark)?.is_empty().then_some(()))
+        })?;
+    }
+    Ok(())
 }
 
 /// A running tlstap.
@@ -189,17 +207,6 @@ impl Agent {
         Ok(ended)
     }
 
-    /// Stops it as a user does, and waits until the last of its probes is detached: probes that
-    /// are being detached hold up those that are being attached.
-    pub fn leave(self) -> Result<Ended> {
-        let mark = self.mark.clone();
-        let ended = self.stop()?;
-        deadline::until("the probes to be detached", END, || {
-            Ok(process::with_environment(&mark)?.is_empty().then_some(()))
-        })?;
-        Ok(ended)
-    }
-
     /// Stops it by a signal.
     pub fn stop_by(self, signal: Signal) -> Result<Ended> {
         self.child.signal(signal)?;
@@ -210,6 +217,7 @@ impl Agent {
     pub fn finish(mut self, limit: Duration) -> Result<Ended> {
         let begun = Instant::now();
         let status = self.child.finish(limit)?;
+        ENDED.lock().unwrap_or_else(PoisonError::into_inner).push(self.mark.clone());
         let ended = self.child.stdout.ended(limit) && self.child.stderr.ended(limit);
         ensure!(ended, "something still holds the stdout or stderr of the agent, which ended");
         Ok(Ended {

@@ -120,7 +120,7 @@ fn ask(node: &Node, client: &[&str], share: Share) -> Result<()> {
     let said = reported(&said)?;
     ensure!(said.len() == COUNT, "{} reports", said.len());
     wait(&mut agent, &[&server, &client], COUNT)?;
-    let events = agent.leave()?.events()?;
+    let events = agent.stop()?.events()?;
     hold(&events, &client, &said, share)?;
     let logged = reported(&server.log()?)?;
     ensure!(logged.len() == COUNT, "{} lines in nginx's log", logged.len());
@@ -165,7 +165,7 @@ fn curl(node: &Node) -> Result<()> {
     let said = reported(&said)?;
     ensure!(said.len() == 20, "{} reports", said.len());
     wait(&mut agent, &[&client], said.len())?;
-    hold(&agent.leave()?.events()?, &client, &said, Share::All)
+    hold(&agent.stop()?.events()?, &client, &said, Share::All)
 }
 
 fn servers_with_memory_bios(node: &Node) -> Result<()> {
@@ -182,7 +182,7 @@ fn servers_with_memory_bios(node: &Node) -> Result<()> {
         let command = [&ask[..], &[server.name(), web::PORT, COUNT_TEXT]].concat();
         let (_, client) = docker.run("client")?.network(docker.network()).finish(&command)?;
         wait(&mut agent, &[&server, &client], COUNT)?;
-        let events = agent.leave()?.events()?;
+        let events = agent.stop()?.events()?;
         hold(&events, &server, &reported(&server.log()?)?, Share::Most)?;
     }
     Ok(())
@@ -203,7 +203,7 @@ fn version_6(node: &Node) -> Result<()> {
         wait(&mut agent, &[&client], said.len())?;
         clients.push((client, said));
     }
-    let events = agent.leave()?.events()?;
+    let events = agent.stop()?.events()?;
     clients.iter().try_for_each(|(client, said)| hold(&events, client, said, Share::Most))
 }
 
@@ -247,7 +247,7 @@ fn a_connection_of_before_the_agent(node: &Node) -> Result<()> {
             wanted = Some(keeper.ask(path)?);
             agent.wait_for(path, |events| web::with_path(events, &name, path).pop().cloned())?;
         }
-        let events = agent.leave()?.events()?;
+        let events = agent.stop()?.events()?;
         for event in exchanges(&events, &name) {
             ensure!(ends(event).is_none() || ends(event) == wanted, "wrong addresses: {event}");
         }
@@ -307,7 +307,7 @@ fn behind_a_proxy(node: &Node) -> Result<()> {
     let (body, client) = web::curl(docker, &server, "/tunnel", &["--proxy", &through])?;
     ensure!(body == "hello from nginx", "curl got {body:?}");
     wait(&mut agent, &[&client], 1)?;
-    let events = agent.leave()?.events()?;
+    let events = agent.stop()?.events()?;
     let event = web::with_path(&events, client.name(), "/tunnel").pop().context("no event")?;
     let peer = ends(event).map(|(_, peer)| peer);
     ensure!(peer == Some((proxy.address()?, 3128)), "not the proxy but {peer:?}");
@@ -327,7 +327,7 @@ fn behind_a_proxy_by_tls(node: &Node) -> Result<()> {
     let (body, client) = web::curl(docker, &server, "/tunnel", &options)?;
     ensure!(body == "hello from nginx", "curl got {body:?}");
     wait(&mut agent, &[&client], 2)?;
-    let events = agent.leave()?.events()?;
+    let events = agent.stop()?.events()?;
     let mut found = exchanges(&events, client.name());
     found.sort_by_key(|event| text(event, "/http/request/method"));
     let methods: Vec<_> =
@@ -347,7 +347,7 @@ fn over_a_unix_socket(node: &Node) -> Result<()> {
     let run = docker.run("unix")?;
     let (_, both) = run.finish(&["python3", "/fixture/addresses.py", "unix", path, "10"])?;
     wait(&mut agent, &[&both], 20)?;
-    let events = agent.leave()?.events()?;
+    let events = agent.stop()?.events()?;
     for event in exchanges(&events, both.name()) {
         ensure!(text(event, "/network/transport") == Some("unix"), "not unix: {event}");
         let (named, other) = match text(event, "/kind") {
