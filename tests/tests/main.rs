@@ -8,6 +8,7 @@ mod web;
 
 mod addresses;
 mod changed;
+mod cost;
 mod endings;
 mod exact;
 mod exchanges;
@@ -67,6 +68,7 @@ const ALL: &[&[(&str, Test)]] = &[
     output::TESTS,
     storm::TESTS,
     idle::TESTS,
+    cost::TESTS,
     pair::TESTS,
     programs::TESTS,
     addresses::TESTS,
