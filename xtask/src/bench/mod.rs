@@ -84,6 +84,7 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
     let agent = args.agent.clone().map_or_else(build::agent, Ok)?;
     let (began, before) = (Instant::now(), load_average());
     eprintln!("xtask: load average {before}; other programs at work make the numbers worse");
+    tracer::adopt()?;
     let ground = Ground::prepare(agent)?;
     let mut results = Map::new();
     results.insert("load_average".into(), json!({"before": before}));

@@ -5,13 +5,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 
 use super::{
     ground::Ground,
@@ -77,19 +77,15 @@ impl Variant {
         self.launch(self.command(ground, pid), ground.path("output"))
     }
 
-    fn launch(self, mut command: Command, output: PathBuf) -> Result<Tracer> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let mark = format!("{}-{count}", std::process::id());
+    fn launch(self, command: Command, output: PathBuf) -> Result<Tracer> {
         let begun = Instant::now();
-        command.env(MARK, &mark);
         let mut running = Running::start(self.name(), command)?;
         match self {
             Self::Bpftrace => all_attached(&running, 2 * 4)?,
             Self::Sslsniff => all_attached(&running, 2 * 2)?,
             _ => drop(running.says("ready", START)?),
         }
-        Ok(Tracer { variant: self, running, output, mark, ready_after: begun.elapsed() })
+        Ok(Tracer { variant: self, running, output, ready_after: begun.elapsed() })
     }
 
     fn command(self, ground: &Ground, pid: u32) -> Command {
@@ -127,9 +123,6 @@ pub(super) fn quiet(ground: &Ground, process: &str) -> Result<Tracer> {
     command.args(["trace", "--comm", process, "-o", "none"]);
     Variant::None.launch(command, ground.path("output"))
 }
-
-/// In the environment of a tracer and of all that it starts.
-const MARK: &str = "TLSTAP_BENCH_RUN";
 
 fn tlstap(ground: &Ground, pid: u32, output: &str) -> Command {
     let mut tlstap = on(Core::Others, &ground.agent);
@@ -180,7 +173,6 @@ pub(super) struct Tracer {
     variant: Variant,
     running: Running,
     output: PathBuf,
-    mark: String,
     pub(super) ready_after: Duration,
 }
 
@@ -203,13 +195,13 @@ impl Tracer {
 
     /// Ends it, and waits until its probes are gone.
     pub(super) fn stop(self) -> Result<Captured> {
-        let Self { variant, mut running, output, mark, .. } = self;
+        let Self { variant, mut running, output, .. } = self;
         match variant {
             Variant::Probes | Variant::Floor => running.hang_up(),
             _ => running.interrupt()?,
         }
         let said = running.finish(END)?;
-        gone(&mark)?;
+        gone()?;
         let captured = captured(variant, &said, &output)?;
         // Not all of them write one.
         let _ = fs::remove_file(&output);
@@ -217,27 +209,39 @@ impl Tracer {
     }
 }
 
-/// Waits until no process is left that a tracer started: one may close its probes.
-fn gone(mark: &str) -> Result<()> {
+/// Waits until the helper is gone that tlstap leaves its probes to. It became a child of ours
+/// when tlstap ended, see [`adopt`].
+fn gone() -> Result<()> {
     let deadline = Instant::now() + END;
-    let entry = format!("{MARK}={mark}");
-    while anyone_has(entry.as_bytes())? {
+    while let Some(helper) = helpers()?.first() {
         if Instant::now() > deadline {
             bail!("probes are still attached after {END:?}");
         }
+        // Its memory goes before its descriptors do, so its name in /proc says nothing.
+        waitpid(Some(*helper), WaitOptions::NOHANG).context("failed to await a helper")?;
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
 }
 
-fn anyone_has(entry: &[u8]) -> Result<bool> {
+/// Makes whatever is left behind by a program of ours our child.
+pub(super) fn adopt() -> Result<()> {
+    set_child_subreaper(Some(getpid())).context("failed to become a subreaper")
+}
+
+/// Children of ours that are called like tlstap.
+fn helpers() -> Result<Vec<Pid>> {
+    let ours = format!("{}", std::process::id());
+    let mut found = Vec::new();
     for folder in fs::read_dir("/proc").context("failed to read /proc")? {
-        let environment = fs::read(folder?.path().join("environ")).unwrap_or_default();
-        if environment.split(|&byte| byte == 0).any(|line| line == entry) {
-            return Ok(true);
+        // pid (comm) state ppid ...
+        let stat = fs::read_to_string(folder?.path().join("stat")).unwrap_or_default();
+        let Some((pid, rest)) = stat.split_once(" (tlstap) ") else { continue };
+        if rest.split(' ').nth(1) == Some(&ours) {
+            found.extend(pid.parse().ok().and_then(Pid::from_raw));
         }
     }
-    Ok(false)
+    Ok(found)
 }
 
 fn captured(variant: Variant, said: &[String], output: &Path) -> Result<Captured> {
