@@ -197,12 +197,18 @@ fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     }
 }
 
-/// The TLS object of the innermost call that a thread is in.
-pub(crate) fn object(thread: u64) -> Option<u64> {
+/// The TLS object of the call that a thread is in.
+#[inline(always)]
+pub(crate) fn outer(thread: u64) -> Option<u64> {
     // SAFETY: only this thread writes its entries, and it is here.
-    let outer = unsafe { IN_FLIGHT.get(&thread) }?.object;
+    unsafe { IN_FLIGHT.get(&thread) }.map(|call| call.object)
+}
+
+/// The TLS object of the call inside that one.
+#[inline(always)]
+pub(crate) fn inner(thread: u64) -> Option<u64> {
     // SAFETY: as above.
-    Some(unsafe { INNER.get(&thread) }.map_or(outer, |inner| inner.object))
+    unsafe { INNER.get(&thread) }.map(|call| call.object)
 }
 
 /// Forgets the calls of a thread that is gone.

@@ -4,12 +4,13 @@ use core::{ffi::c_void, mem::size_of, ptr};
 
 use aya_ebpf::{
     Global,
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{
         bpf_get_current_comm, bpf_ktime_get_ns,
         generated::{bpf_loop, bpf_probe_read_user},
     },
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{Array, PerCpuArray, RingBuf},
 };
 use tlstap_ebpf::{
     CLASS_CAPACITY, Connection, ConnectionKey, Cookie, Function, MAX_CHUNK, RecordHeader,
@@ -21,6 +22,15 @@ use crate::call::Call;
 /// Most bytes copied from one call; the agent sets it before loading.
 #[unsafe(no_mangle)]
 static MAX_CALL_BYTES: Global<u64> = Global::new(4 << 20);
+
+/// Binary logarithm of the bytes of ring between one forced wake-up of the reader and the next; the
+/// agent sets it before loading.
+#[unsafe(no_mangle)]
+static WAKE_SHIFT: Global<u32> = Global::new(18);
+
+/// One element: 1 while the reader sleeps until it is woken.
+#[map]
+static SLEEPING: Array<u32> = Array::with_max_entries(1, 0);
 
 // The agent sizes it before loading.
 #[map]
@@ -142,8 +152,31 @@ fn send<const CAPACITY: usize>(walk: &Walk, len: u64) -> Result<(), u8> {
         record.discard(0);
         return Err(loss::FAULT);
     }
-    record.submit(0);
+    record.submit(wake(size_of::<Record<CAPACITY>>()));
     Ok(())
+}
+
+/// The flags to submit a record of this size with: whether the reader is woken.
+///
+/// A wake-up for each record costs the traced program more than all the rest. The reader looks into
+/// the ring every few milliseconds by itself; it is woken when it sleeps for longer, and each time
+/// that what it has not read grows beyond another mark.
+#[inline(always)]
+fn wake(size: usize) -> u64 {
+    if let Some(sleeping) = SLEEPING.get_ptr_mut(0) {
+        // SAFETY: the element stays; two that clear it both wake, which does no harm.
+        unsafe {
+            if *sleeping != 0 {
+                *sleeping = 0;
+                return u64::from(BPF_RB_FORCE_WAKEUP);
+            }
+        }
+    }
+    let shift = WAKE_SHIFT.load();
+    let unread = RECORDS.query(u64::from(BPF_RB_AVAIL_DATA));
+    let before = unread.saturating_sub(size as u64);
+    let crossed = unread >> shift != before >> shift;
+    u64::from(if crossed { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
 }
 
 /// Says that the kernel sent `moved` bytes of a file, and advances the stream.
@@ -243,7 +276,7 @@ pub(crate) fn with<T: 'static>(
         fill(&raw mut (*target).payload)
     };
     if filled {
-        record.submit(0);
+        record.submit(wake(size_of::<With<T>>()));
     } else {
         record.discard(0);
     }
@@ -265,7 +298,7 @@ fn notice(header: RecordHeader) -> bool {
     };
     // SAFETY: the record has room for the header.
     unsafe { ptr::write(&raw mut (*record.as_mut_ptr()).header, header) };
-    record.submit(0);
+    record.submit(wake(size_of::<Record<0>>()));
     true
 }
 

@@ -87,6 +87,10 @@ pub mod verdict {
 pub mod name {
     /// Ring buffer of records.
     pub const RECORDS: &str = "RECORDS";
+    /// Array with one element: 1 while the reader of the ring sleeps until it is woken.
+    pub const SLEEPING: &str = "SLEEPING";
+    /// Global: binary logarithm of the ring bytes between two forced wake-ups.
+    pub const WAKE_SHIFT: &str = "WAKE_SHIFT";
     /// Per-CPU array of drop counters, indexed by [`super::loss`].
     pub const LOSSES: &str = "LOSSES";
     /// Hash from process id to [`super::verdict`].

@@ -52,7 +52,8 @@ pub(crate) fn bio_write(ctx: ProbeContext) -> u32 {
 fn made(ctx: &ProbeContext) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
     let tgid = (thread >> 32) as u32;
-    let key = ConnectionKey { object: call::object(thread)?, tgid, pad: 0 };
+    let object = call::inner(thread).or_else(|| call::outer(thread))?;
+    let key = ConnectionKey { object, tgid, pad: 0 };
     let connection = connection::find(tgid, key.object)?;
     if connection.binding == binding::KNOWN {
         return None;

@@ -49,17 +49,16 @@ static SOCKET_LAYOUT: Global<SocketLayout> = Global::new(SocketLayout {
 pub(crate) fn socket_send(ctx: RawTracePointContext) -> i32 {
     let thread = bpf_get_current_pid_tgid();
     let sock = ctx.arg(0);
-    let _ = match call::object(thread) {
-        Some(object) => nested(thread, object, sock),
-        None => memory_bio::sent(thread, sock),
-    };
+    if !used(thread, sock) {
+        let _ = memory_bio::sent(thread, sock);
+    }
     0
 }
 
 #[raw_tracepoint(tracepoint = "sock_recv_length")]
 pub(crate) fn socket_receive(ctx: RawTracePointContext) -> i32 {
     let thread = bpf_get_current_pid_tgid();
-    let _ = call::object(thread).and_then(|object| nested(thread, object, ctx.arg(0)));
+    used(thread, ctx.arg(0));
     0
 }
 
@@ -67,10 +66,20 @@ pub(crate) fn socket_receive(ctx: RawTracePointContext) -> i32 {
 #[kprobe]
 pub(crate) fn tcp_call(ctx: ProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
-    if let (Some(object), Some(sock)) = (call::object(thread), ctx.arg(0)) {
-        let _ = nested(thread, object, sock);
+    if let Some(sock) = ctx.arg(0) {
+        used(thread, sock);
     }
     0
+}
+
+/// A socket is used. Whether that is inside a TLS call; of TLS inside TLS it carries both.
+fn used(thread: u64, sock: u64) -> bool {
+    let Some(outer) = call::outer(thread) else { return false };
+    let _ = nested(thread, outer, sock);
+    if let Some(inner) = call::inner(thread) {
+        let _ = nested(thread, inner, sock);
+    }
+    true
 }
 
 /// A socket is used inside a call on a TLS object.

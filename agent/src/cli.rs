@@ -30,7 +30,7 @@ pub enum Command {
     Trace(TraceArgs),
     /// Show again what a trace recorded; needs neither root nor this kernel
     Replay(ReplayArgs),
-    /// Show every process with TLS code: hooked, or why not
+    /// Show every process with TLS code: hooked, or why not; with -v also where the probes go
     List(ListArgs),
     /// Show what works on this node, and what is missing
     Check(Verbosity),
@@ -51,10 +51,10 @@ pub struct TraceArgs {
     /// Record all plaintext into this file too, for `tlstap replay`; one that exists is replaced
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// Size of the ring buffer between kernel and agent, in KiB; rounded up to a power of two
-    #[arg(long, value_name = "KIB", default_value_t = 8192,
-          value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
-    pub ring_size: u32,
+    /// Size of the ring buffer between kernel and agent, in KiB, rounded up to a power of two; 1024 a
+    /// CPU if not given, at least 8192 and at most 65536
+    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
+    pub ring_size: Option<u32>,
     /// Most bytes copied from one call; what is beyond is reported as a gap
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     pub max_call_bytes: u64,

@@ -94,7 +94,7 @@ async fn trace(args: TraceArgs) -> Result<()> {
         duration: args.duration,
         count: args.show.count,
         record: args.record,
-        ring_bytes: (args.ring_size * 1024).next_power_of_two(),
+        ring_bytes: ring_bytes(args.ring_size),
         max_call_bytes: args.max_call_bytes,
         max_calls: args.max_calls,
         sockets: args.sockets,
@@ -149,6 +149,13 @@ fn conclude(summary: Summary) -> Result<()> {
     summary.result()
 }
 
+/// Bytes of the ring buffer: a power of two.
+fn ring_bytes(kib: Option<u32>) -> u32 {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let by_cpus = || u32::try_from(cpus).map_or(64, |cpus| cpus.clamp(8, 64)) * 1024;
+    (kib.unwrap_or_else(by_cpus) * 1024).next_power_of_two()
+}
+
 /// One line for the user that is no record.
 fn note(text: &str) {
     // Nothing can be done if standard error is closed.
@@ -158,7 +165,9 @@ fn note(text: &str) {
 async fn list(args: ListArgs) -> Result<()> {
     let findings = pipeline::list(Path::new(PROC)).await.context("failed to list processes")?;
     let written = match args.output {
-        ListOutput::Table => emit::table(&findings, &mut io::stdout().lock()),
+        ListOutput::Table => {
+            emit::table(&findings, args.verbosity.verbose > 0, &mut io::stdout().lock())
+        }
         ListOutput::Json => emit::findings(&findings, &mut io::stdout().lock()),
     };
     emit::ignore_closed(written).context("failed to write the list")

@@ -39,6 +39,7 @@ pub struct Node {
     killed: OnceCell<PathBuf>,
     pace: OnceCell<PathBuf>,
     wakeups: OnceCell<PathBuf>,
+    calls: OnceCell<PathBuf>,
 }
 
 impl Node {
@@ -58,6 +59,7 @@ impl Node {
             killed: OnceCell::new(),
             pace: OnceCell::new(),
             wakeups: OnceCell::new(),
+            calls: OnceCell::new(),
         })
     }
 
@@ -116,6 +118,11 @@ impl Node {
         let script = tool::fixtures().join("exact.py");
         let script = script.to_str().context("a path that is not UTF-8")?;
         Ok(Exact::new(tool::find("python3")?).flags(&[script]))
+    }
+
+    /// The fixture program that stands in for a TLS library.
+    pub fn calls(&self) -> Result<&Path> {
+        Ok(once(&self.calls, || self.compiled("calls"))?)
     }
 
     /// The fixture program that has so many children killed, waiting.

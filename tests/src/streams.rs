@@ -52,7 +52,8 @@ pub fn pieces(events: &[Value], pid: u32) -> Result<BTreeMap<StreamKey, Vec<Piec
         let offset = number(event, "/offset").context("no offset")?;
         ensure!(offset == end, "offset {offset} after {end} bytes");
         let length = number(event, "/length").context("no length")?;
-        ensure!(length == piece.length() && length > 0, "length {length}, not {}", piece.length());
+        let known = length > 0 || piece == Piece::Gap(0, "in-flight-full".to_owned());
+        ensure!(length == piece.length() && known, "length {length}, not {}", piece.length());
         stream.push(piece);
     }
     Ok(streams)

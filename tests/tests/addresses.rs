@@ -25,6 +25,7 @@ crate::tests![
     a_connection_of_before_the_agent,
     as_ss_says,
     behind_a_proxy,
+    behind_a_proxy_by_tls,
     over_a_unix_socket,
     by_file_descriptors,
 ];
@@ -310,6 +311,32 @@ fn behind_a_proxy(node: &Node) -> Result<()> {
     let event = web::with_path(&events, client.name(), "/tunnel").pop().context("no event")?;
     let peer = ends(event).map(|(_, peer)| peer);
     ensure!(peer == Some((proxy.address()?, 3128)), "not the proxy but {peer:?}");
+    Ok(())
+}
+
+/// TLS inside TLS: the tunnel and what is in it have the same socket.
+fn behind_a_proxy_by_tls(node: &Node) -> Result<()> {
+    let docker = node.docker()?;
+    let server = nginx(docker, &[])?;
+    let proxy = docker.run("proxy")?.network(docker.network());
+    let proxy = proxy.start(&["python3", "/fixture/proxy.py", "3128", "tls"])?;
+    proxy.wait_for_log("listening")?;
+    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    let through = format!("https://{}:3128", proxy.name());
+    let options = ["--proxy-insecure", "--proxy", &through];
+    let (body, client) = web::curl(docker, &server, "/tunnel", &options)?;
+    ensure!(body == "hello from nginx", "curl got {body:?}");
+    wait(&mut agent, &[&client], 2)?;
+    let events = agent.leave()?.events()?;
+    let mut found = exchanges(&events, client.name());
+    found.sort_by_key(|event| text(event, "/http/request/method"));
+    let methods: Vec<_> =
+        found.iter().filter_map(|event| text(event, "/http/request/method")).collect();
+    ensure!(methods == ["CONNECT", "GET"], "not the tunnel and what is in it, but {methods:?}");
+    let sockets: Vec<_> = found.iter().map(|event| ends(event)).collect();
+    let peer = sockets.first().cloned().flatten().map(|(_, peer)| peer);
+    ensure!(peer == Some((proxy.address()?, 3128)), "not the proxy but {peer:?}");
+    ensure!(sockets.first() == sockets.last(), "two sockets: {sockets:?}");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use tlstap_tests::{
     node::Node,
 };
 
-crate::tests![list_as_json, list_as_table, check_says_what_works];
+crate::tests![list_as_json, list_as_table, list_with_sites, check_says_what_works];
 
 fn list_as_json(node: &Node) -> Result<()> {
     let talking = node.talk()?.start(b"", b"")?;
@@ -43,6 +43,20 @@ fn the_probes(row: &Value) -> Result<()> {
         ensure!(found, "no probe on a function to {wanted}: {probes:?}");
     }
     ensure!(probes.iter().all(|probe| text(probe, "/method").is_some()), "no method: {probes:?}");
+    the_sites(probes)
+}
+
+/// Every function of Debian's library has an instruction that is cheap to probe.
+fn the_sites(probes: &[Value]) -> Result<()> {
+    for probe in probes {
+        let class = text(probe, "/sites/0/class").context("no class")?;
+        let offset = number(probe, "/sites/0/offset").context("no offset")?;
+        let in_file = number(probe, "/sites/0/file_offset").context("no offset in the file")?;
+        ensure!(in_file > offset, "{offset} lies at {in_file} in the file");
+        if cfg!(target_arch = "x86_64") {
+            ensure!(class == "emulated", "{class}: {probe}");
+        }
+    }
     Ok(())
 }
 
@@ -56,6 +70,23 @@ fn list_as_table(node: &Node) -> Result<()> {
         ensure!(row.contains(word), "no {word:?} in {row:?}");
     }
     ensure!(!ended.stdout.concat().contains('\u{1b}'), "colours without a terminal");
+    ensure!(!ended.stdout.concat().contains("SSL_free+"), "where probes go, without -v");
+    Ok(())
+}
+
+fn list_with_sites(node: &Node) -> Result<()> {
+    let talking = node.talk()?.start(b"", b"")?;
+    let ended = node.tlstap(&["list", "-v"])?.output()?;
+    ended.succeeded()?;
+    let pid = talking.pid().to_string();
+    let mut lines = ended.stdout.iter().skip_while(|line| !line.contains(&pid)).skip(1);
+    let class = if cfg!(target_arch = "x86_64") { "emulated" } else { "stepped" };
+    let free = lines
+        .by_ref()
+        .take_while(|line| line.starts_with(' '))
+        .find(|line| line.contains("SSL_free+"))
+        .context("no probe on SSL_free below the row")?;
+    ensure!(free.contains(class), "{free:?} is not {class}");
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 mod web;
 
 mod addresses;
+mod calls;
 mod changed;
 mod cost;
 mod endings;
@@ -55,6 +56,7 @@ use tests;
 const ALL: &[&[(&str, Test)]] = &[
     plaintext::TESTS,
     gaps::TESTS,
+    calls::TESTS,
     exact::TESTS,
     exact::connections::TESTS,
     exact::killed::TESTS,

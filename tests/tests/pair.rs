@@ -45,8 +45,11 @@ fn one_event_on_each_side(node: &Node) -> Result<()> {
 /// What is local to the one is the other's peer, and the server's port is the one it listens on.
 fn the_addresses(client: &Value, server: &Value) -> Result<()> {
     for (one, other) in [("/network/local", "/network/peer"), ("/network/peer", "/network/local")] {
-        let (one, other) = (client.pointer(one), server.pointer(other));
-        ensure!(one.is_some() && one == other, "{one:?} is not {other:?}");
+        for part in ["address", "port"] {
+            let one = client.pointer(&format!("{one}/{part}"));
+            let other = server.pointer(&format!("{other}/{part}"));
+            ensure!(one.is_some() && one == other, "{one:?} is not {other:?}");
+        }
     }
     expect(client, &[("/network/peer/port", json!(web::PORT.parse::<u16>()?))])
 }

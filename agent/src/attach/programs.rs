@@ -4,7 +4,7 @@ use std::{fs::File, io, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, MapData, RingBuf},
+    maps::{Array, MapData},
     programs::{
         KProbe, ProgramError, RawTracePoint, UProbe,
         uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
@@ -17,7 +17,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{Verdicts, layout};
 use crate::{
-    capture::{Connections, Counters, Ended},
+    capture::{Connections, Counters, Ended, Ring},
     privilege,
     resolve::{Probe, descriptor_path},
 };
@@ -75,13 +75,11 @@ pub struct KernelHalf {
     /// For attaching.
     pub programs: Programs,
     /// The records.
-    pub records: RingBuf<MapData>,
+    pub records: Ring,
     /// What is decided about processes.
     pub verdicts: Verdicts,
     /// The connections that are open.
     pub connections: Connections,
-    /// Ends that are not among the records.
-    pub ended: Ended,
     /// What was lost, by [`tlstap_ebpf::loss`].
     pub losses: Counters,
 }
@@ -115,18 +113,22 @@ impl KernelHalf {
             .override_global(name::MAX_CALL_BYTES, &options.max_call_bytes, true)
             .override_global(aya_log::LEVEL, &level, true)
             .map_max_entries(name::RECORDS, options.ring_bytes)
+            .override_global(name::WAKE_SHIFT, &wake_shift(options.ring_bytes), true)
             .map_max_entries(name::IN_FLIGHT, options.max_calls)
             .load(OBJECT)
             .map_err(|error| refused("the BPF maps", error))?;
         if options.logging {
             log(&mut ebpf);
         }
-        let records = take(&mut ebpf, name::RECORDS)?;
+        let records = Ring {
+            records: take(&mut ebpf, name::RECORDS)?,
+            sleeping: take(&mut ebpf, name::SLEEPING)?,
+            ended: Ended::new(take(&mut ebpf, name::ENDED)?),
+        };
         let verdicts =
             Verdicts::new(take(&mut ebpf, name::VERDICTS)?, take(&mut ebpf, name::THREADS)?);
         let losses = Counters::new(take(&mut ebpf, name::LOSSES)?);
         let connections = Connections::new(take(&mut ebpf, name::CONNECTIONS)?, losses.clone());
-        let ended = Ended::new(take(&mut ebpf, name::ENDED)?);
         let memory_bios = take(&mut ebpf, name::MEMORY_BIOS)?;
         let mut programs = Programs { ebpf, sockets: Sockets::Descriptors, memory_bios };
         for probe in UPROBES {
@@ -138,8 +140,14 @@ impl KernelHalf {
             programs.tracepoint(tracepoint)?;
         }
         programs.sockets = programs.follow_sockets(options.sockets, sockets.is_some());
-        Ok(Self { programs, records, verdicts, connections, ended, losses })
+        Ok(Self { programs, records, verdicts, connections, losses })
     }
+}
+
+/// Marks in a ring of this size: 32 of them, but none closer than a page.
+const fn wake_shift(ring_bytes: u32) -> u32 {
+    let shift = ring_bytes.ilog2();
+    if shift > 17 { shift - 5 } else { 12 }
 }
 
 /// The programs that probes of libraries run.
@@ -166,7 +174,7 @@ impl Programs {
         for probe in probes {
             for site in self.sites(probe.function) {
                 let point = UProbeAttachPoint {
-                    location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
+                    location: UProbeAttachLocation::AbsoluteOffset(probe.site_offset()),
                     cookie: Some(Cookie { library, function: probe.function }.to_bits()),
                 };
                 let Ok(program) = self.uprobe(site) else {
@@ -224,7 +232,10 @@ impl Programs {
             };
             match followed {
                 Ok(()) => return way,
-                Err(error) => refusals.push(error.to_string()),
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    refusals.push(format!("{error}: {}", cause.unwrap_or_default()));
+                }
             }
         }
         if first < Sockets::Descriptors {

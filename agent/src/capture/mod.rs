@@ -12,5 +12,5 @@ pub use chunk::{Call, Chunk, ChunkContent, ConnectionKey, Direction, GapReason};
 pub use connections::{Connections, Ended};
 pub use losses::{Counters, Losses, LossesError};
 pub use queue::{Receiver, Sender, queue};
-pub use ring::Reader;
+pub use ring::{Reader, Ring};
 pub use socket::{Endpoints, Method, Socket};

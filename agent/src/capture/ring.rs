@@ -1,77 +1,171 @@
-//! The reader of the ring buffer. It never waits for a decoder, a sink or a runtime: a full queue
-//! drops and counts.
+//! The reader of the ring buffer, on a thread of its own. It never waits for a decoder, a sink or
+//! a runtime: a full queue drops and counts.
+//!
+//! While records come it looks into the ring every few milliseconds, and the kernel half wakes it
+//! only when much is unread. When none came for some time it says so and sleeps until it is woken.
 
 use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
-    time::Duration,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
-use aya::maps::{MapData, RingBuf};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::{MissedTickBehavior, interval},
-};
+use aya::maps::{Array, MapData, RingBuf};
+use bytes::BytesMut;
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use tokio::sync::oneshot;
 
 use super::{Chunk, Sender, connections::Ended};
 
+/// How often the ring is looked into while records come.
+const TICK: Duration = Duration::from_millis(5);
+/// How long none may come until the reader sleeps.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// How often ends are looked for that the ring had no room for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// What the kernel half fills.
+pub struct Ring {
+    /// The records.
+    pub records: RingBuf<MapData>,
+    /// Whether the reader sleeps until it is woken.
+    pub sleeping: Array<MapData, u32>,
+    /// Ends that are not among the records.
+    pub ended: Ended,
+}
 
-/// Reads records and passes chunks on.
+/// The reading thread. Dropping it ends it; [`Reader::finish`] reads to the end first.
+#[derive(Debug)]
 pub struct Reader {
-    ring: RingBuf<MapData>,
-    ended: Ended,
+    thread: Option<JoinHandle<u64>>,
+    /// Written to, it ends the thread.
+    stop: OwnedFd,
+    failed: oneshot::Receiver<io::Error>,
+}
+
+impl Reader {
+    /// Starts to pass on what comes.
+    pub fn start(ring: Ring, chunks: Sender) -> io::Result<Self> {
+        let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let waits = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        // By its edges: a ring with unread records is always readable.
+        let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&waits, ring.records.as_fd(), epoll::EventData::new_u64(RECORDS), edges)?;
+        epoll::add(&waits, &stop, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)?;
+        let (fails, failed) = oneshot::channel();
+        let reading = Reading { ring, waits, chunks, late: Vec::new(), dropped: 0 };
+        let thread = thread::Builder::new()
+            .name("tlstap-ring".to_owned())
+            .spawn(move || reading.run(fails))?;
+        Ok(Self { thread: Some(thread), stop, failed })
+    }
+
+    /// Completes when the ring cannot be read any more.
+    pub async fn failed(&mut self) -> io::Error {
+        match (&mut self.failed).await {
+            Ok(error) => error,
+            Err(_ended) => std::future::pending().await,
+        }
+    }
+
+    /// Passes on what there is now, for the last time. How many chunks found the queue full in all.
+    pub fn finish(mut self) -> u64 {
+        self.end()
+    }
+
+    fn end(&mut self) -> u64 {
+        let Some(thread) = self.thread.take() else { return 0 };
+        // Fails only when it was written to 2^64 times.
+        let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+        thread.join().unwrap_or_default()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What is waited for.
+const RECORDS: u64 = 0;
+const STOP: u64 = 1;
+
+/// The state of the reading thread.
+struct Reading {
+    ring: Ring,
+    waits: OwnedFd,
+    chunks: Sender,
     /// Ends that were found. Records of before them may still be unread: a record that is being
     /// written stands before those that are done.
     late: Vec<Chunk>,
-    /// Another descriptor of the map, to wait on.
-    ready: AsyncFd<OwnedFd>,
-    chunks: Sender,
     /// Chunks that found the queue full.
     dropped: u64,
 }
 
-impl Reader {
-    /// Must be called in a tokio runtime.
-    pub fn new(ring: RingBuf<MapData>, ended: Ended, chunks: Sender) -> io::Result<Self> {
-        let fd = ring.as_fd().try_clone_to_owned()?;
-        // SAFETY: an owned descriptor is the same one for as long as it lives.
-        let ready = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
-        Ok(Self { ring, ended, late: Vec::new(), ready, chunks, dropped: 0 })
+impl Reading {
+    fn run(mut self, fails: oneshot::Sender<io::Error>) -> u64 {
+        if let Err(error) = self.read() {
+            // Nobody listens when the agent is ending.
+            let _ = fails.send(error);
+        }
+        self.sweep();
+        self.drain(&mut BytesMut::new());
+        self.sweep();
+        self.dropped
     }
 
-    /// Passes on what the ring holds, each time that it holds something; ends with an error only.
-    /// Dropping the future between two records loses nothing.
-    pub async fn run(&mut self) -> io::Result<()> {
-        let mut sweep = interval(SWEEP);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Reads until it is told to stop.
+    fn read(&mut self) -> io::Result<()> {
+        let mut block = BytesMut::new();
+        let (mut read, mut swept) = (Instant::now(), Instant::now());
+        let mut sleeps = false;
         loop {
-            tokio::select! {
-                ready = self.ready.readable() => {
-                    ready?.clear_ready();
-                    self.drain();
+            if self.drain(&mut block) {
+                read = Instant::now();
+                sleeps = false;
+            } else if !sleeps && read.elapsed() > PATIENCE {
+                self.ring.sleeping.set(0, 1, 0).map_err(io::Error::other)?;
+                // A record that was on its way at that moment is found a tick later.
+                sleeps = true;
+                if self.stops(TICK)? {
+                    return Ok(());
                 }
-                _ = sweep.tick() => self.sweep(),
+                continue;
+            }
+            if swept.elapsed() >= SWEEP {
+                swept = Instant::now();
+                self.sweep();
+            }
+            if self.stops(if sleeps { SWEEP } else { TICK })? {
+                return Ok(());
             }
         }
     }
 
-    /// Passes on what there is now, for the last time.
-    pub fn finish(&mut self) {
-        self.sweep();
-        self.drain();
-        self.sweep();
+    /// Waits until it is woken or the time is over. Whether it is to stop.
+    fn stops(&self, time: Duration) -> io::Result<bool> {
+        let time = Timespec::try_from(time).map_err(io::Error::other)?;
+        let mut events = Vec::with_capacity(2);
+        match epoll::wait(&self.waits, rustix::buffer::spare_capacity(&mut events), Some(&time)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {
+                Ok(events.iter().any(|event| event.data.u64() == STOP))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Passes on what the ring holds now.
-    fn drain(&mut self) {
-        while let Some(record) = self.ring.next() {
-            match Chunk::read(&record) {
+    /// Passes on what the ring holds now. Whether it held anything.
+    fn drain(&mut self, block: &mut BytesMut) -> bool {
+        let mut any = false;
+        while let Some(record) = self.ring.records.next() {
+            any = true;
+            match Chunk::read(&record, block) {
                 Some(chunk) => self.dropped += u64::from(!self.chunks.send(chunk)),
                 None => tracing::warn!(bytes = record.len(), "record not understood"),
             }
         }
+        any
     }
 
     /// Passes on the ends that were found the last time, and looks for new ones.
@@ -79,11 +173,6 @@ impl Reader {
         for chunk in self.late.drain(..) {
             self.dropped += u64::from(!self.chunks.send(chunk));
         }
-        self.late = self.ended.take();
-    }
-
-    /// Chunks that found the queue full, so far.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.late = self.ring.ended.take();
     }
 }

@@ -3,6 +3,8 @@
 //! A connection may have been joined in its middle, so every segment's beginning is looked at, in
 //! both directions: programs hand a message's beginning to the TLS library as a call's beginning.
 
+use bytes::Bytes;
+
 use super::{
     Role,
     http1::{Probe, request_line, status_line},
@@ -46,6 +48,15 @@ pub(super) struct Detector {
     gap: bool,
 }
 
+/// A copy of a segment that keeps nothing alive but itself: its bytes share a block with others.
+fn apart(segment: &Segment) -> Segment {
+    let mut segment = segment.clone();
+    if let SegmentContent::Data { bytes, .. } = &mut segment.content {
+        *bytes = Bytes::copy_from_slice(bytes);
+    }
+    segment
+}
+
 impl Detector {
     pub(super) fn push(&mut self, segment: &Segment, at: Direction, bytes: &[u8]) -> Detection {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
@@ -59,7 +70,7 @@ impl Detector {
         }
         match probe {
             Found::Nothing => self.clear(at),
-            Found::Perhaps => self.held.push(segment.clone()),
+            Found::Perhaps => self.held.push(apart(segment)),
             Found::Http2 => return Detection::Opaque,
             Found::Http1(role) => {
                 self.held.push(segment.clone());

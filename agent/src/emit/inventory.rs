@@ -3,24 +3,38 @@
 use std::io::{self, Write};
 
 use super::{escape::Escaped, place::place};
-use crate::inventory::{Finding, Status};
+use crate::{
+    inventory::{Finding, Status},
+    resolve::Probe,
+};
 
 const HEAD: [&str; 7] = ["PID", "COMMAND", "CONTAINER", "LIBRARY", "VERSION", "STATUS", "PATH"];
 
-/// Writes a table.
-pub fn table<W: Write>(findings: &[Finding], out: &mut W) -> io::Result<()> {
+/// Writes a table; with `probes`, below each hooked library where its probes go.
+pub fn table<W: Write>(findings: &[Finding], probes: bool, out: &mut W) -> io::Result<()> {
     let rows: Vec<[String; 7]> =
         [HEAD.map(str::to_owned)].into_iter().chain(findings.iter().map(row)).collect();
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
     };
     let widths: [usize; 7] = std::array::from_fn(|column| width(column).unwrap_or(0));
-    for row in &rows {
+    let below = [None].into_iter().chain(findings.iter().map(Some));
+    for (row, finding) in rows.iter().zip(below) {
         let cells: Vec<_> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
+        if let Some(Finding { status: Status::Hooked(hooked), .. }) = finding.filter(|_| probes) {
+            hooked.iter().try_for_each(|probe| place_of(probe, out))?;
+        }
     }
     Ok(())
+}
+
+/// Where one probe goes: the function, the instruction in it, and what a hit costs.
+fn place_of<W: Write>(probe: &Probe, out: &mut W) -> io::Result<()> {
+    let function = format!("{}+{:#x}", probe.symbol, probe.site.offset);
+    let (class, method) = (probe.site.class.as_str(), probe.method.as_str());
+    writeln!(out, "    {function:<28}  {class:<8}  {method:<6}  {:#x}", probe.site_offset())
 }
 
 fn row(finding: &Finding) -> [String; 7] {
@@ -49,8 +63,9 @@ mod tests {
     use super::*;
     use crate::{
         emit::sample,
-        resolve::{FileKey, Reason},
+        resolve::{Class, FileKey, Method, Reason, Site},
     };
+    use tlstap_ebpf::Function;
 
     #[test]
     fn columns_line_up_and_nothing_escapes() {
@@ -70,7 +85,7 @@ mod tests {
         };
         hooked.process.command = Some("evil\x1b[2J".to_owned());
         let mut out = Vec::new();
-        table(&[hooked, skipped], &mut out).unwrap();
+        table(&[hooked, skipped], false, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<_> = text.lines().collect();
         let column = |line: &str, word: &str| line.find(word);
@@ -78,5 +93,28 @@ mod tests {
         assert_eq!(column(lines[0], "STATUS"), column(lines[2], "skipped: permission"));
         assert!(lines[1].contains("web") && lines[2].contains("host"), "{text}");
         assert!(!text.contains('\x1b'), "{text}");
+    }
+    #[test]
+    fn where_probes_go() {
+        let record = sample::http();
+        let site = Site { offset: 3, class: Class::Emulated };
+        let (function, method) = (Function::Free, Method::Dynsym);
+        let probe = Probe { symbol: "SSL_free", function, offset: 0x3b350, method, site };
+        let hooked = Finding {
+            process: record.process,
+            container: record.container,
+            library: record.tls,
+            status: Status::Hooked(vec![probe]),
+            file: None,
+        };
+        for probes in [false, true] {
+            let mut out = Vec::new();
+            table(std::slice::from_ref(&hooked), probes, &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            let below: Vec<_> = text.lines().skip(2).map(|l| l.split_whitespace()).collect();
+            let words: Vec<Vec<_>> = below.into_iter().map(Iterator::collect).collect();
+            let expect = vec![vec!["SSL_free+0x3", "emulated", "dynsym", "0x3b353"]];
+            assert_eq!(words, if probes { expect } else { Vec::new() });
+        }
     }
 }

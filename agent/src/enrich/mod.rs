@@ -11,6 +11,7 @@ mod cri;
 mod docker;
 mod enricher;
 mod libraries;
+mod names;
 mod notes;
 mod peers;
 mod podman;
@@ -19,8 +20,9 @@ mod recorded;
 mod runtimes;
 
 pub use containers::Containers;
-pub use enricher::{Enricher, NAME_DEADLINE, Names};
+pub use enricher::{Enricher, NAME_DEADLINE};
 pub use libraries::Libraries;
+pub use names::Names;
 pub(crate) use notes::Note;
 pub use peers::Peers;
 pub use processes::Processes;

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use super::versions::Versions;
+use super::{ciphertext::Ciphertext, versions::Versions};
 use crate::{
     attach::{Attachment, Programs, Registry, User},
     discover::{self, BuildId, Event, Mapping, MapsError},
@@ -26,10 +26,7 @@ pub(super) struct Hooks {
     proc: PathBuf,
     programs: Programs,
     registry: Registry<Attachment>,
-    /// Libraries that take ciphertext in memory, for the processes that need it.
-    ciphertext: Registry<Attachment>,
-    /// Processes that need it, and have not mapped it yet.
-    awaiting: HashSet<u32>,
+    ciphertext: Ciphertext,
     names: Names,
     /// Builds that have no TLS code: seen again, they cost no file access.
     unrelated: HashSet<BuildId>,
@@ -63,11 +60,10 @@ struct Unprobed {
 impl Hooks {
     pub(super) fn new(proc: PathBuf, programs: Programs, names: Names) -> Self {
         Self {
+            ciphertext: Ciphertext::new(proc.clone()),
             proc,
             programs,
             registry: Registry::default(),
-            ciphertext: Registry::default(),
-            awaiting: HashSet::new(),
             names,
             unrelated: HashSet::new(),
             unprobed: HashMap::new(),
@@ -110,9 +106,8 @@ impl Hooks {
             self.scan_process(pid, &mut unrelated);
         }
         let alive = pids.into_iter().collect();
-        for registry in [&mut self.registry, &mut self.ciphertext] {
-            registry.retain_processes(&alive, Instant::now());
-        }
+        self.registry.retain_processes(&alive, Instant::now());
+        self.ciphertext.retain_processes(&alive, Instant::now());
     }
 
     fn scan_process(&mut self, pid: u32, unrelated: &mut HashSet<(u64, u64)>) {
@@ -126,8 +121,8 @@ impl Hooks {
                         unrelated.extend(mapping.inode);
                     }
                 }
-                if mappings.iter().any(hints_at_memory_bios) {
-                    self.follow_ciphertext(pid);
+                for mapping in &mappings {
+                    self.ciphertext.mapped(&mut self.programs, pid, mapping);
                 }
             }
             Err(MapsError::Gone(_)) => {}
@@ -147,7 +142,7 @@ impl Hooks {
                     let users = self.registry.used_by(*pid);
                     self.versions.learn(&self.proc, &self.names.libraries, &users, *pid, mapping);
                 }
-                self.expect_ciphertext(*pid, mapping);
+                self.ciphertext.mapped(&mut self.programs, *pid, mapping);
                 if build_id.is_some_and(|build| self.unrelated.contains(&build)) {
                     return;
                 }
@@ -193,64 +188,12 @@ impl Hooks {
 
     fn leave(&mut self, pid: u32) {
         self.registry.leave(User::Process(pid), Instant::now());
-        self.ciphertext.leave(User::Process(pid), Instant::now());
-        self.awaiting.remove(&pid);
+        self.ciphertext.leave(pid, Instant::now());
     }
 
-    /// A process maps a file: maybe one that tells that it does the I/O itself, or what it needs
-    /// for that.
-    fn expect_ciphertext(&mut self, pid: u32, mapping: &Mapping) {
-        if hints_at_memory_bios(mapping) {
-            self.follow_ciphertext(pid);
-        } else if self.awaiting.contains(&pid) && self.hook_ciphertext_of(pid, mapping) {
-            self.awaiting.remove(&pid);
-        }
-    }
-
-    /// A process does the I/O of its TLS connections itself: probes what hands it the ciphertext,
-    /// in libcrypto or where that is linked in.
+    /// A process does the I/O of its TLS connections itself.
     pub(super) fn follow_ciphertext(&mut self, pid: u32) {
-        tracing::debug!(pid, "does the I/O of its TLS connections itself");
-        if !self.programs.follow_ciphertext() {
-            return;
-        }
-        let mut mappings = discover::mappings(&self.proc, pid).unwrap_or_default();
-        // Nearly always it is one of these.
-        mappings.sort_by_key(|mapping| {
-            let path = mapping.path.as_container_path().to_string_lossy();
-            !["crypto", "ssl"].iter().any(|part| path.contains(part))
-        });
-        if !mappings.iter().any(|mapping| self.hook_ciphertext_of(pid, mapping)) {
-            self.awaiting.insert(pid);
-        }
-    }
-
-    fn hook_ciphertext_of(&mut self, pid: u32, mapping: &Mapping) -> bool {
-        let files = resolve::open(&self.proc, pid, mapping).unwrap_or_default();
-        let found = files.iter().any(|file| self.hook_ciphertext(pid, file));
-        if found {
-            tracing::info!(pid, "ciphertext is followed to find sockets");
-        }
-        found
-    }
-
-    /// Whether the file hands out ciphertext, and is probed for it now.
-    fn hook_ciphertext(&mut self, pid: u32, file: &RealFile) -> bool {
-        let user = User::Process(pid);
-        if self.ciphertext.reuse(file, user).is_some() {
-            return true;
-        }
-        let Some(probe) = resolve::ciphertext(&file.file) else { return false };
-        match self.programs.attach(&file.file, 0, &[probe]) {
-            Ok(attachment) => {
-                self.ciphertext.insert(file, 0, attachment, user);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(pid, error = %report(&error), "failed to attach");
-                false
-            }
-        }
+        self.ciphertext.follow(&mut self.programs, pid);
     }
 
     /// Probes the libraries of a root that no process was seen in before: its first process maps
@@ -388,16 +331,6 @@ impl Hooks {
             }
         }
     }
-}
-
-/// Whether only programs map the file that hand TLS libraries memory instead of sockets: Python's
-/// asyncio, Node, .NET. Others are recognised at the first call that sends; these by that time
-/// may be gone.
-fn hints_at_memory_bios(mapping: &Mapping) -> bool {
-    const FILES: [&str; 3] = ["_asyncio.", "libnode.so", "libSystem.Security.Cryptography.Native"];
-    let path = mapping.path.as_container_path();
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name == "node" || FILES.iter().any(|file| name.starts_with(file))
 }
 
 /// An error with its causes, in one line.

@@ -13,9 +13,9 @@ use tokio::sync::mpsc::error::TryRecvError;
 use super::{decoders::Decoders, sockets::SocketSearch};
 use crate::{
     capture::{Chunk, ChunkContent, ConnectionKey, Connections, Receiver, Socket},
-    decode::{self, raw},
+    decode::{self, Message, raw},
     emit::Writer,
-    enrich::{Enricher, Note},
+    enrich::{Enricher, Note, Record},
     reassemble::{Segment, SegmentContent, Streams},
     recording::Recorder,
     select::Filters,
@@ -66,6 +66,9 @@ pub(super) struct Stream<W: Write> {
     /// Absent in a replay: a recording has what was found out.
     node: Option<Node>,
     decoders: Decoders,
+    /// Empty, kept for their room.
+    segments: Vec<Segment>,
+    messages: Vec<Message>,
     enricher: Enricher,
     writer: Writer<W>,
     counts: Arc<Counts>,
@@ -82,6 +85,8 @@ impl<W: Write> Stream<W> {
     ) -> Self {
         Self {
             decoders: Decoders::new(settings.decode),
+            segments: Vec::new(),
+            messages: Vec::new(),
             settings,
             streams: Streams::default(),
             node,
@@ -197,10 +202,11 @@ impl<W: Write> Stream<W> {
         if let ChunkContent::Data { bytes, .. } = &chunk.content {
             self.counts.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
-        let mut segments = Vec::new();
         self.follow_socket(&chunk);
+        let mut segments = std::mem::take(&mut self.segments);
         self.streams.push(chunk, &mut segments);
-        self.decode(segments);
+        self.decode(&mut segments);
+        self.segments = segments;
     }
 
     /// Takes from a chunk what it says of its connection's socket.
@@ -209,7 +215,9 @@ impl<W: Write> Stream<W> {
         match &chunk.content {
             ChunkContent::Socket(socket) => self.bind(connection, socket.clone()),
             ChunkContent::Unbound => self.enricher.unbind(connection),
-            ChunkContent::Elsewhere => self.enricher.expect(connection),
+            ChunkContent::Elsewhere | ChunkContent::Descriptor(_) => {
+                self.enricher.expect(connection);
+            }
             _ => {}
         }
         let Some(Node { search, .. }) = &mut self.node else { return };
@@ -247,34 +255,35 @@ impl<W: Write> Stream<W> {
         left.map(|(connection, content)| Chunk { connection, content, ..exit.clone() }).collect()
     }
 
-    fn decode(&mut self, segments: Vec<Segment>) {
-        let mut messages = Vec::new();
-        let mut ended = Vec::new();
-        for segment in segments {
-            if segment.content == SegmentContent::End {
-                ended.push(segment.connection);
-            }
+    fn decode(&mut self, segments: &mut Vec<Segment>) {
+        for segment in segments.drain(..) {
             if self.settings.raw {
-                messages.extend(raw::message(&segment));
+                self.messages.extend(raw::message(&segment));
             } else {
-                self.decoders.push(&segment, &mut messages);
+                self.decoders.push(&segment, &mut self.messages);
+            }
+            for message in self.messages.drain(..) {
+                self.enricher.push(message);
+            }
+            if segment.content == SegmentContent::End {
+                self.enricher.unbind(segment.connection);
             }
         }
-        for message in messages {
-            self.enricher.push(message);
-        }
-        for connection in ended {
-            self.enricher.unbind(connection);
-        }
+    }
+
+    /// Whether the filters want a record.
+    fn selects(&self, record: &Record) -> bool {
+        let mut filters = self.settings.filters.iter().filter(|filters| !filters.is_empty());
+        filters.all(|filters| {
+            let thread = record.message.call.thread_name();
+            filters.select(&record.process, record.container.as_ref(), Some(&thread))
+        })
     }
 
     /// Writes the records that are ready. `true`: as many as were asked for are written.
     pub(super) fn write(&mut self) -> io::Result<bool> {
         while let Some(record) = self.enricher.pop() {
-            let thread = record.message.call.thread_name();
-            let container = record.container.as_ref();
-            let select = |f: &Filters| f.select(&record.process, container, Some(&thread));
-            if !self.settings.filters.iter().all(select) {
+            if !self.selects(&record) {
                 continue;
             }
             self.writer.write(&record)?;

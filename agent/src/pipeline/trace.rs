@@ -86,8 +86,7 @@ where
     })?;
     let (names, _runtimes) = Names::start(&options.proc);
     let (chunks, queue) = queue(QUEUE);
-    let mut reader =
-        Reader::new(kernel.records, kernel.ended, chunks).context("failed to watch the ring")?;
+    let mut reader = Reader::start(kernel.records, chunks).context("failed to watch the ring")?;
     let counts = Arc::new(Counts::default());
     let settings = Settings {
         raw: options.raw,
@@ -127,12 +126,10 @@ where
         stopped = stopped() => { stopped.context("failed to watch for signals")?; None }
         () = sleep_until(deadline) => None,
         ended = &mut stream => Some(ended.context("the decoders ended unexpectedly")?),
-        failed = reader.run() => { failed.context("failed to read the ring buffer")?; None }
+        failed = reader.failed() => return Err(failed).context("failed to read the ring buffer"),
         () = announce => None,
     };
-    reader.finish();
-    let dropped = reader.dropped();
-    drop(reader);
+    let dropped = reader.finish();
     let (ended, recorder) = match ended {
         Some(ended) => ended,
         None => finish(stream).await?,

@@ -10,6 +10,7 @@ mod openssl;
 mod overlay;
 mod reason;
 mod search;
+mod sites;
 
 use std::fs::File;
 
@@ -21,6 +22,7 @@ pub(crate) use file::descriptor_path;
 pub use file::{FileKey, OpenError, RealFile, Stamp, open, open_in_root};
 pub use reason::Reason;
 pub use search::libraries;
+pub use sites::{Class, Site};
 
 /// How a function was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +53,32 @@ pub struct Probe {
     pub symbol: &'static str,
     /// Its arguments and result.
     pub function: Function,
-    /// Offset in the file, bytes.
+    /// Offset of its first instruction in the file, bytes.
     pub offset: u64,
     /// How it was found.
     pub method: Method,
+    /// Which of its instructions is probed.
+    pub site: Site,
+}
+
+impl Probe {
+    /// Offset of the probed instruction in the file, bytes.
+    pub const fn site_offset(&self) -> u64 {
+        self.offset.saturating_add(self.site.offset)
+    }
+
+    /// The probe on a function of the file, at the best site; `None` when there is no code.
+    fn plan(
+        elf: &elf::Elf<'_>,
+        symbol: &'static str,
+        function: Function,
+        extent: sites::Extent,
+        method: Method,
+    ) -> Option<Self> {
+        let offset = elf.code_offset(extent.address)?;
+        let site = sites::plan(elf, extent, sites::Needs::of(function));
+        Some(Self { symbol, function, offset, method, site })
+    }
 }
 
 /// What a file turned out to be.

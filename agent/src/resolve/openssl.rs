@@ -8,6 +8,7 @@ use tlstap_ebpf::{Function, direction};
 use super::{
     Method, Probe, branches,
     elf::{Elf, Symbol},
+    sites::Extent,
 };
 
 /// Every function that a probe goes on, in the order in which they are attached: what moves bytes
@@ -89,9 +90,8 @@ struct Export<'d> {
 
 impl Export<'_> {
     fn probe(&self, elf: &Elf<'_>) -> Option<Probe> {
-        let offset = elf.code_offset(self.symbol.address)?;
-        let Self { name, function, symbol: Symbol { method, .. } } = *self;
-        Some(Probe { symbol: name, function, offset, method })
+        let Self { name, function, symbol: Symbol { address, size, method, .. } } = *self;
+        Probe::plan(elf, name, function, Extent { address, size }, method)
     }
 }
 
@@ -187,8 +187,8 @@ fn common(
     if !calls(plain).contains(&address) {
         return None;
     }
-    let offset = elf.code_offset(address)?;
-    Some(Probe { symbol, function, offset, method: Method::Callee })
+    // It has no symbol, so nothing says where it ends.
+    Probe::plan(elf, symbol, function, Extent { address, size: 0 }, Method::Callee)
 }
 
 /// The version that the file names, as (library, version).

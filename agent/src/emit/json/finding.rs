@@ -8,7 +8,10 @@ use super::{
     SCHEMA, Safe,
     origin::{ContainerJson, K8s, ProcessJson, Tls},
 };
-use crate::inventory::{Finding, Status};
+use crate::{
+    inventory::{Finding, Status},
+    resolve,
+};
 
 /// Writes one object a line.
 pub(in super::super) fn write(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
@@ -45,6 +48,25 @@ struct Line<'a> {
 struct Probe {
     symbol: &'static str,
     method: &'static str,
+    sites: [Site; 1],
+}
+
+#[derive(Serialize)]
+struct Site {
+    offset: u64,
+    file_offset: u64,
+    class: &'static str,
+}
+
+impl Probe {
+    fn of(probe: &resolve::Probe) -> Self {
+        let site = Site {
+            offset: probe.site.offset,
+            file_offset: probe.site_offset(),
+            class: probe.site.class.as_str(),
+        };
+        Self { symbol: probe.symbol, method: probe.method.as_str(), sites: [site] }
+    }
 }
 
 #[derive(Serialize)]
@@ -67,10 +89,7 @@ impl<'a> Line<'a> {
             tls: finding.library.as_ref().map(Tls::of),
             status,
             reason,
-            probes: probes
-                .iter()
-                .map(|probe| Probe { symbol: probe.symbol, method: probe.method.as_str() })
-                .collect(),
+            probes: probes.iter().map(Probe::of).collect(),
             file: finding.file.map(|key| File { key: key.to_string() }),
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     decode::Role,
     enrich::Container,
     inventory::{Finding, Status},
-    resolve::{FileKey, Method, Probe, Reason},
+    resolve::{Class, FileKey, Method, Probe, Reason, Site},
 };
 
 /// The schema is a promise to users: a record that breaks it is a bug in one of the two.
@@ -239,11 +239,18 @@ fn found(finding: Finding) -> Value {
 
 #[test]
 fn a_library_that_is_hooked() {
-    let probe = |symbol, method| Probe { symbol, function: Function::Read, offset: 0x3c0, method };
+    let later = Site { offset: 4, class: Class::Emulated };
+    let probe = |symbol, method, site| Probe {
+        symbol,
+        function: Function::Read,
+        offset: 0x3c0,
+        method,
+        site,
+    };
     let probes = vec![
-        probe("SSL_read", Method::Dynsym),
-        probe("SSL_write", Method::Symtab),
-        probe("ssl_read_internal", Method::Callee),
+        probe("SSL_read", Method::Dynsym, Site::PLAIN),
+        probe("SSL_write", Method::Symtab, later),
+        probe("ssl_read_internal", Method::Callee, Site { offset: 0, ..later }),
     ];
     let expect = json!({
         "schema": "tlstap/v1",
@@ -262,13 +269,20 @@ fn a_library_that_is_hooked() {
         },
         "status": "hooked",
         "probes": [
-            {"symbol": "SSL_read", "method": "dynsym"},
-            {"symbol": "SSL_write", "method": "symtab"},
-            {"symbol": "ssl_read_internal", "method": "callee"},
+            {"symbol": "SSL_read", "method": "dynsym",
+             "sites": [{"offset": 0, "file_offset": 0x3c0, "class": "stepped"}]},
+            {"symbol": "SSL_write", "method": "symtab",
+             "sites": [{"offset": 4, "file_offset": 0x3c4, "class": "emulated"}]},
+            {"symbol": "ssl_read_internal", "method": "callee",
+             "sites": [{"offset": 0, "file_offset": 0x3c0, "class": "emulated"}]},
         ],
         "file": {"key": "1b:5e"},
     });
     assert_eq!(found(finding(Status::Hooked(probes))), expect);
+    for class in [Class::Emulated, Class::Stepped] {
+        let documented = format!("| `{}` |", class.as_str());
+        assert!(OUTPUT.contains(&documented), "{class:?} is not in docs/output.md");
+    }
 }
 
 #[test]

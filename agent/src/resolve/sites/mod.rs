@@ -1,0 +1,148 @@
+//! Where in a function the probe goes: at an instruction that is cheap to probe, and at which
+//! everything is still as it was when the function was called.
+//!
+//! Comes in: the code of a function and what the programs on it need. Goes out: one [`Site`] for
+//! all of them. What cannot be proven is the function's first instruction, as everywhere else.
+//!
+//! A plan moves only in the straight line from the first instruction to the first branch, so every
+//! call comes through it. It is refused when anything else can get into that line.
+//!
+//! Sites at a function's exits are not planned: the kernel half knows a call in flight by the
+//! return address that a uretprobe has replaced (`call.rs`, `is_alive`).
+
+#[cfg(target_arch = "x86_64")]
+mod emulation;
+#[cfg(target_arch = "x86_64")]
+mod flow;
+#[cfg(target_arch = "x86_64")]
+mod prologue;
+#[cfg(target_arch = "x86_64")]
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use tlstap_ebpf::Function;
+
+use super::elf::Elf;
+
+/// How the kernel executes the instruction that a probe has replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// It is emulated: some 0.7 µs a hit.
+    Emulated,
+    /// It is single-stepped out of line: two traps more. Also where that is not known.
+    Stepped,
+}
+
+impl Class {
+    /// The fixed word for output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Emulated => "emulated",
+            Self::Stepped => "stepped",
+        }
+    }
+}
+
+/// The instruction that the programs of a probe are attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Bytes from the function's first instruction.
+    pub offset: u64,
+    /// What a hit costs.
+    pub class: Class,
+}
+
+impl Site {
+    /// The function's first instruction, of which nothing is known.
+    pub const PLAIN: Self = Self { offset: 0, class: Class::Stepped };
+}
+
+/// A function in a file.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "nothing is planned for other machines")
+)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    pub(crate) address: u64,
+    /// Bytes; 0 where it is not known.
+    pub(crate) size: u64,
+}
+
+/// What must be at the site as it is at the function's first instruction.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "nothing is planned for other machines")
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// The first arguments, so many of them. At most five.
+    pub(crate) arguments: usize,
+    /// The stack pointer: a uretprobe replaces the return address there, and a call is known by it.
+    pub(crate) stack: bool,
+    /// The memory of the process: nothing is stored before, but in the function's own frame. A
+    /// program that reads registers only comes to the same whether the function has begun to fill
+    /// in its object or not.
+    pub(crate) memory: bool,
+}
+
+impl Needs {
+    /// What the kernel half reads when this function is called.
+    pub(crate) const fn of(function: Function) -> Self {
+        let arguments = match function {
+            Function::Free | Function::Clear | Function::Shutdown => 1,
+            Function::SetTransport | Function::SetDescriptor => 2,
+            Function::Read | Function::Write | Function::Peek | Function::BioWrite => 3,
+            Function::ReadEx
+            | Function::WriteEx
+            | Function::ReadEarlyData
+            | Function::WriteEarlyData => 4,
+            Function::WriteEx2 | Function::Sendfile => 5,
+        };
+        let stack = function.is_followed();
+        Self { arguments, stack, memory: stack || matches!(function, Function::BioWrite) }
+    }
+}
+
+/// Code to plan in.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "nothing is planned for other machines")
+)]
+pub(crate) trait Code {
+    /// The code at an address: at most `len` bytes, fewer where it ends.
+    fn bytes(&self, address: u64, len: u64) -> Option<&[u8]>;
+
+    /// Whether a function is said to begin at one of these addresses.
+    fn begins_in(&self, addresses: &Range<u64>) -> bool;
+}
+
+impl Code for Elf<'_> {
+    fn bytes(&self, address: u64, len: u64) -> Option<&[u8]> {
+        self.code(address, len)
+    }
+
+    fn begins_in(&self, addresses: &Range<u64>) -> bool {
+        self.functions().any(|symbol| addresses.contains(&symbol.address))
+    }
+}
+
+/// The best site in a function.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn plan(code: &impl Code, function: Extent, needs: Needs) -> Site {
+    let Some(cheap) = prologue::cheap(code, function, needs) else { return Site::PLAIN };
+    let offset = cheap.place.start;
+    if offset > 0 && !flow::only_from_the_start(code, function, &cheap) {
+        return Site::PLAIN;
+    }
+    Site { offset, class: Class::Emulated }
+}
+
+/// Not planned for other machines: probes go where the functions start.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn plan(_code: &impl Code, _function: Extent, _needs: Needs) -> Site {
+    Site::PLAIN
+}
