@@ -20,9 +20,11 @@ use crate::{
     exact::Exact,
     killed::Killing,
     libraries::Library,
+    pace::Pace,
     podman::Podman,
     talk::Talk,
     tool,
+    wakeups::Wakeups,
 };
 
 /// Everything that tests share.
@@ -35,6 +37,8 @@ pub struct Node {
     talk: OnceCell<PathBuf>,
     exact: OnceCell<PathBuf>,
     killed: OnceCell<PathBuf>,
+    pace: OnceCell<PathBuf>,
+    wakeups: OnceCell<PathBuf>,
     calls: OnceCell<PathBuf>,
 }
 
@@ -53,6 +57,8 @@ impl Node {
             talk: OnceCell::new(),
             exact: OnceCell::new(),
             killed: OnceCell::new(),
+            pace: OnceCell::new(),
+            wakeups: OnceCell::new(),
             calls: OnceCell::new(),
         })
     }
@@ -123,6 +129,16 @@ impl Node {
     pub fn killed(&self, count: usize) -> Result<Killing> {
         let binary = once(&self.killed, || self.compiled("killed"))?;
         Killing::start(binary, count)
+    }
+
+    /// The fixture program that makes TLS calls by the number, with its connections open.
+    pub fn pace(&self, flags: &[&str]) -> Result<Pace> {
+        Pace::start(once(&self.pace, || self.compiled("pace"))?, flags)
+    }
+
+    /// Counts from now on who wakes the reader of a BPF ring buffer.
+    pub fn wakeups(&self, map: u64) -> Result<Wakeups> {
+        Wakeups::start(once(&self.wakeups, || self.compiled("wakeups"))?, map)
     }
 
     fn compiled(&self, name: &str) -> Result<PathBuf> {

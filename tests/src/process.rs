@@ -43,11 +43,26 @@ fn cpu_ns(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
+/// How often its first thread went to sleep by itself.
+pub fn sleeps(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let mut lines = status.lines();
+    let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.context("no voluntary_ctxt_switches")?.trim().parse().context("they are no number")
+}
+
 /// Whether it has ended, reaped or not.
 pub fn ended(pid: u32) -> bool {
     // The state follows the command name, which is in parentheses.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
+/// Number of open descriptors whose target has this in its name.
+pub fn descriptors_of(pid: u32, name: &str) -> Result<usize> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
+    let targets = open.filter_map(|link| fs::read_link(link.path()).ok());
+    Ok(targets.filter(|target| target.to_string_lossy().contains(name)).count())
 }
 
 /// Number of open descriptors.

@@ -9,6 +9,7 @@ mod web;
 mod addresses;
 mod calls;
 mod changed;
+mod cost;
 mod endings;
 mod exact;
 mod exchanges;
@@ -69,6 +70,7 @@ const ALL: &[&[(&str, Test)]] = &[
     output::TESTS,
     storm::TESTS,
     idle::TESTS,
+    cost::TESTS,
     pair::TESTS,
     programs::TESTS,
     addresses::TESTS,

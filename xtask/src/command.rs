@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsStr,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -37,6 +38,13 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!("{} failed ({})", line(command), reason.unwrap_or(&status.to_string()).trim());
     }
     Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
+
+/// A command that gets `signal` when xtask ends, however that happens. Ctrl-C reaches xtask only.
+pub(crate) fn dying_with_us(signal: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", signal, "--"]).process_group(0);
+    command
 }
 
 /// Looks in `PATH`, and where only root's `PATH` leads.

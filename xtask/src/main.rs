@@ -3,6 +3,7 @@
 //! Takes a fresh checkout and a bare machine; what a verb needs and does not find, it says in one
 //! line and installs. Its own words go to stderr.
 
+mod bench;
 mod build;
 mod ci;
 mod command;
@@ -28,6 +29,8 @@ enum Verb {
     Test(test::Args),
     /// Show the agent at work on a throw-away container, without Docker
     Demo(demo::Args),
+    /// Measure what the agent costs, beside the tools people use today
+    Bench(bench::Args),
     /// Everything a change must pass
     Ci,
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Verb::Build(args) => build::build(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Demo(args) => demo::demo(&args),
+        Verb::Bench(args) => bench::bench(&args),
         Verb::Ci => ci::ci(),
     };
     match outcome {

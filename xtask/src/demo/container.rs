@@ -3,12 +3,13 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::process::CommandExt as _,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Stdio},
     thread,
 };
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::command::dying_with_us;
 
 const SCRIPT: &str = include_str!("container.sh");
 /// As many as the script sends.
@@ -60,11 +61,4 @@ impl Drop for Container {
             eprintln!("xtask: failed to end the container: {error}");
         }
     }
-}
-
-/// A command that gets `signal` when xtask ends, however that happens. Ctrl-C reaches xtask only.
-pub(super) fn dying_with_us(signal: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", signal, "--"]).process_group(0);
-    command
 }

@@ -16,7 +16,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::container::dying_with_us;
+use crate::command::dying_with_us;
 
 pub(super) struct Tracer {
     agent: Child,

@@ -1,0 +1,121 @@
+//! Copies of the TLS library, so that a probe hits only who is meant to be hit.
+//!
+//! A tracer of the whole node would probe the clients too. So theirs is a copy whose code is mapped
+//! writable: the kernel puts uprobes on no such mapping (`valid_vma`, kernel/events/uprobes.c).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::command;
+
+/// How the code of a copy is mapped.
+#[derive(Clone, Copy)]
+pub(super) enum Mapping {
+    Plain,
+    /// Out of reach of uprobes.
+    Writable,
+}
+
+const NAMES: [&str; 2] = ["libssl.so.3", "libcrypto.so.3"];
+
+/// Copies the libraries that a program is linked to into a new folder.
+pub(super) fn copies(program: &Path, folder: &Path, mapping: Mapping) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    let needed = command::output(Command::new("ldd").arg(program))?;
+    for name in NAMES {
+        let line = needed.lines().find(|line| line.trim_start().starts_with(name));
+        let path = line.and_then(|line| line.split_whitespace().nth(2));
+        let path = path.with_context(|| format!("{} has no {name}", program.display()))?;
+        let mut bytes = fs::read(path).with_context(|| format!("failed to read {path}"))?;
+        if let Mapping::Writable = mapping {
+            make_writable(&mut bytes).with_context(|| format!("{path} is no 64-bit ELF file"))?;
+        }
+        fs::write(folder.join(name), bytes).context("failed to copy a library")?;
+    }
+    Ok(())
+}
+
+/// Where the functions begin that all reads and all writes go through, as offsets in the file.
+pub(super) struct Sites {
+    pub(super) read: u64,
+    pub(super) write: u64,
+}
+
+impl Sites {
+    pub(super) fn of(library: &Path) -> Result<Self> {
+        let bytes = fs::read(library).context("failed to read the library's copy")?;
+        let offset = |outer: &str| {
+            let address = first_call(library, outer)?;
+            file_offset(&bytes, address).context("a function outside the file")
+        };
+        Ok(Self { read: offset("SSL_read_ex")?, write: offset("SSL_write_ex")? })
+    }
+}
+
+/// The address that an exported function calls first.
+fn first_call(library: &Path, function: &str) -> Result<u64> {
+    let mut objdump = Command::new("objdump");
+    objdump.args(["-d", "--no-show-raw-insn", &format!("--disassemble={function}")]).arg(library);
+    let text = command::output(&mut objdump)?;
+    let mut words = text.lines().filter_map(|line| line.split_once("call "));
+    let target = words.next().and_then(|(_, target)| target.split_whitespace().next());
+    let target = target.with_context(|| format!("{function} calls nothing"))?;
+    u64::from_str_radix(target, 16).with_context(|| format!("{target} is no address"))
+}
+
+/// A loadable segment of an ELF file.
+struct Segment {
+    /// Where its flags are in the file.
+    flags_at: usize,
+    executable: bool,
+    offset: u64,
+    address: u64,
+    size: u64,
+}
+
+fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
+    let word = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let half = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let short = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let table = usize::try_from(word(32)?).ok()?;
+    let (size, count) = (usize::from(short(54)?), usize::from(short(56)?));
+    let mut found = Vec::new();
+    for at in (0..count).map(|number| table + number * size) {
+        const PT_LOAD: u32 = 1;
+        const PF_X: u32 = 1;
+        if half(at)? == PT_LOAD {
+            found.push(Segment {
+                flags_at: at + 4,
+                executable: half(at + 4)? & PF_X != 0,
+                offset: word(at + 8)?,
+                address: word(at + 16)?,
+                size: word(at + 32)?,
+            });
+        }
+    }
+    Some(found)
+}
+
+fn make_writable(bytes: &mut [u8]) -> Option<()> {
+    const PF_W: u8 = 2;
+    for segment in segments(bytes)?.iter().filter(|segment| segment.executable) {
+        *bytes.get_mut(segment.flags_at)? |= PF_W;
+    }
+    Some(())
+}
+
+fn file_offset(bytes: &[u8], address: u64) -> Option<u64> {
+    let segments = segments(bytes)?;
+    let holds = |one: &&Segment| (one.address..one.address + one.size).contains(&address);
+    segments.iter().find(holds).map(|segment| address - segment.address + segment.offset)
+}
+
+/// The file of the copy that probes go on.
+pub(super) fn tls(folder: &Path) -> PathBuf {
+    folder.join("libssl.so.3")
+}
