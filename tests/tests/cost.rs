@@ -26,7 +26,6 @@ crate::tests![
     few_wakeups,
     little_room_in_the_ring,
     a_reader_that_stalls,
-    who_is_not_selected,
     a_prompt_after_many_probes,
 ];
 
@@ -76,7 +75,7 @@ fn few_hits_a_request(node: &Node) -> Result<()> {
     ensure!(lowest > 0, "no probe was hit, or the kernel does not count");
     let requests = CALLS / 2;
     ensure!(lowest <= 6 * requests, "{lowest} hits for {requests} requests");
-    agent.leave().map(drop)
+    agent.stop().map(drop)
 }
 
 /// At most 5 for 1,000 records, however fast they come.
@@ -91,7 +90,7 @@ fn few_wakeups(node: &Node) -> Result<()> {
         pace.go_at(CALLS / 4, rate)?;
         counts.push((rate, wakeups.so_far()? - before));
     }
-    nothing_lost(&agent.leave()?, 3 * (CALLS / 4))?;
+    nothing_lost(&agent.stop()?, 3 * (CALLS / 4))?;
     let few = |(_, count): &(u64, u64)| *count <= 5 * CALLS / 4 / 1_000;
     ensure!(counts.iter().all(few), "(calls a second, wake-ups for {}): {counts:?}", CALLS / 4);
     Ok(())
@@ -108,7 +107,7 @@ fn little_room_in_the_ring(node: &Node) -> Result<()> {
     stopped(&agent)?;
     pace.go(4 * RING_KIB * 1024 / 160)?;
     agent.signal(Signal::CONT)?;
-    let ended = agent.leave()?;
+    let ended = agent.stop()?;
     let fitted = summed(&ended, " plaintext bytes")? / MESSAGE - 1_000;
     let each = RING_KIB * 1024 / fitted;
     ensure!(each <= 160, "{fitted} messages fit into {RING_KIB} KiB: {each} bytes each");
@@ -131,43 +130,7 @@ fn a_reader_that_stalls(node: &Node) -> Result<()> {
     thread::sleep(STALL.saturating_sub(begun.elapsed()));
     agent.signal(Signal::CONT)?;
     pace.go_at(stalled, RATE)?;
-    nothing_lost(&agent.leave()?, 1_000 + 2 * stalled)
-}
-
-/// It pays at most 0.3 of what one pays that is.
-fn who_is_not_selected(node: &Node) -> Result<()> {
-    let (mut selected, mut other) = (node.pace(&[])?, node.pace(&[])?);
-    let before = lowest(&mut selected, &mut other)?;
-    let agent = tracing(node, &selected, &[])?;
-    let traced = lowest(&mut selected, &mut other)?;
-    agent.leave()?;
-    let after = lowest(&mut selected, &mut other)?;
-    let added = |traced: u64, before: u64, after: u64| traced.saturating_sub(before.min(after));
-    let paid = added(traced.0, before.0, after.0);
-    let unpaid = added(traced.1, before.1, after.1);
-    ensure!(paid > 0, "tracing costs nothing: the test tests nothing");
-    ensure!(
-        10 * unpaid <= 3 * paid,
-        "a call of one that is not selected costs {unpaid} ns more, of one that is {paid} ns"
-    );
-    Ok(())
-}
-
-/// What a call of each costs at least, in nanoseconds of processor time. Other programs can only
-/// make it more.
-fn lowest(selected: &mut Pace, other: &mut Pace) -> Result<(u64, u64)> {
-    const ROUNDS: usize = 40;
-    let mut lowest = (u64::MAX, u64::MAX);
-    for _ in 0..ROUNDS {
-        lowest.0 = lowest.0.min(call_ns(selected)?);
-        lowest.1 = lowest.1.min(call_ns(other)?);
-    }
-    Ok(lowest)
-}
-
-fn call_ns(pace: &mut Pace) -> Result<u64> {
-    let cost = pace.go(2_000)?;
-    Ok(u64::try_from(cost.cpu.as_nanos())? / cost.calls)
+    nothing_lost(&agent.stop()?, 1_000 + 2 * stalled)
 }
 
 /// The shell has its prompt back, though detaching takes 0.1 s a probe.
