@@ -85,6 +85,23 @@ pub fn with_environment(entry: &str) -> Result<Vec<u32>> {
     Ok(found)
 }
 
+/// The processes of this name whose parent has ended. Those that are exiting count: their memory is
+/// gone, their descriptors may not be.
+pub fn orphans(name: &str) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for folder in fs::read_dir("/proc")? {
+        let stat = fs::read_to_string(folder?.path().join("stat")).unwrap_or_default();
+        let Some((head, rest)) = stat.rsplit_once(") ") else { continue };
+        let Some((pid, command)) = head.split_once(" (") else { continue };
+        // One that has exited and was not waited for holds nothing.
+        let exited = rest.starts_with(['Z', 'X']);
+        if command == name && !exited && rest.split_whitespace().nth(1) == Some("1") {
+            found.extend(pid.parse::<u32>());
+        }
+    }
+    Ok(found)
+}
+
 fn environment_holds(folder: &Path, entry: &str) -> bool {
     // A process that went meanwhile holds nothing.
     let environment = fs::read(folder.join("environ")).unwrap_or_default();
