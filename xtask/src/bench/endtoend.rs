@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Plan,
     ground::Ground,
+    library,
     load::{CASES, Case, Client, Style},
     server::Server,
     stats::Spread,
@@ -89,6 +90,7 @@ impl Bench<'_> {
     }
 
     fn session(&self, variant: Variant, cases: &[(Case, f64)]) -> Result<Session> {
+        library::unprobed(self.server.pid(), &self.ground.library())?;
         let mut plain = Vec::new();
         for (case, rate) in cases {
             plain.push(self.sample(*case, *rate, None)?);

@@ -4,14 +4,20 @@
 //! writable: the kernel puts uprobes on no such mapping (`valid_vma`, kernel/events/uprobes.c).
 
 use std::{
-    fs,
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::command;
+
+/// How long it may take until probes are gone: some 0.1 s each.
+const DETACHED: Duration = Duration::from_secs(30);
 
 /// How the code of a copy is mapped.
 #[derive(Clone, Copy)]
@@ -118,4 +124,45 @@ fn file_offset(bytes: &[u8], address: u64) -> Option<u64> {
 /// The file of the copy that probes go on.
 pub(super) fn tls(folder: &Path) -> PathBuf {
     folder.join("libssl.so.3")
+}
+
+/// Waits until there is no probe in a library of a process. The kernel takes them out long after
+/// their tracer has ended.
+pub(super) fn unprobed(pid: u32, library: &Path) -> Result<()> {
+    let deadline = Instant::now() + DETACHED;
+    while !is_unprobed(pid, library)? {
+        if Instant::now() > deadline {
+            bail!("there are still probes in {} after {DETACHED:?}", library.display());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Whether the code of a library, as a process has it in memory, is that of the file.
+fn is_unprobed(pid: u32, library: &Path) -> Result<bool> {
+    let file = fs::read(library).context("failed to read the library's copy")?;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).context("the server is gone")?;
+    let memory = File::open(format!("/proc/{pid}/mem")).context("failed to look at the server")?;
+    let name = library.to_string_lossy();
+    for line in maps.lines().filter(|line| line.contains("r-xp") && line.ends_with(&*name)) {
+        let (start, end, offset) = mapping(line).with_context(|| format!("odd mapping: {line}"))?;
+        let mut code = vec![0; usize::try_from(end - start)?];
+        memory.read_exact_at(&mut code, start).context("failed to read the server's code")?;
+        let original = file.get(usize::try_from(offset)?..).unwrap_or_default();
+        // The last page goes on behind the file's end.
+        let length = code.len().min(original.len());
+        if code.get(..length) != original.get(..length) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Start, end, and offset in the file of a line of /proc/PID/maps.
+fn mapping(line: &str) -> Option<(u64, u64, u64)> {
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    let mut words = line.split_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    Some((number(start)?, number(end)?, number(words.nth(1)?)?))
 }

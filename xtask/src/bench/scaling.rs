@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     ground::Ground,
+    library,
     process::{Core, Running, on},
     stats::Spread,
     table::Table,
@@ -101,6 +102,7 @@ fn scaled(ground: &Ground, connections: u64, processes: u64, rounds: usize) -> R
     let counted = pace.calls * rounds as u64;
     let resident_kib = tracer.resident_kib()?;
     let captured = tracer.stop()?;
+    library::unprobed(pace.running.pid(), &ground.library())?;
     let after = pace.rounds(rounds)?;
     Ok(Scaled {
         connections,
