@@ -1,12 +1,12 @@
 //! One record of the ring buffer, read field by field.
 
-use std::{fmt, mem::offset_of};
+use std::{borrow::Cow, fmt, mem::offset_of};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tlstap_ebpf::{COMM_LEN, RecordHeader, direction, kind, loss};
 
-use super::{Socket, fields::Fields};
+use super::{Blocks, Socket, fields::Fields};
 
 /// The direction of plaintext, seen from the traced process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -140,9 +140,8 @@ pub struct Call {
 
 impl Call {
     /// The thread's name up to the first NUL, with invalid UTF-8 replaced.
-    pub fn thread_name(&self) -> String {
+    pub fn thread_name(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.thread_name.split(|&b| b == 0).next().unwrap_or(&[]))
-            .into_owned()
     }
 }
 
@@ -210,9 +209,9 @@ pub enum ChunkContent {
 const HEADER: usize = size_of::<RecordHeader>();
 
 impl Chunk {
-    /// Reads one record; its payload goes into `block`, from which many share an allocation. `None`
-    /// when it is shorter than it says or of an unknown kind.
-    pub fn read(record: &[u8], block: &mut BytesMut) -> Option<Self> {
+    /// Reads one record; its payload goes into a block. `None` when it is shorter than it says or
+    /// of an unknown kind.
+    pub fn read(record: &[u8], blocks: &mut Blocks) -> Option<Self> {
         let (header, rest) = record.split_first_chunk::<HEADER>()?;
         let field = Fields(header);
         let connection = ConnectionKey {
@@ -228,7 +227,7 @@ impl Chunk {
             returned: field.u64(offset_of!(RecordHeader, returned))?,
         };
         let content = match field.u8(offset_of!(RecordHeader, kind))? {
-            kind::DATA => field.data(rest, block)?,
+            kind::DATA => field.data(rest, blocks)?,
             kind::GAP => field.gap()?,
             kind::CLOSE => field.close()?,
             kind::SOCKET => ChunkContent::Socket(Socket::read_tcp(rest)?),
@@ -244,26 +243,15 @@ impl Chunk {
     }
 }
 
-/// Payload is copied into blocks of this size, each allocated once.
-const BLOCK: usize = 256 << 10;
-
-fn copied(bytes: &[u8], block: &mut BytesMut) -> Bytes {
-    if block.capacity() < bytes.len() {
-        *block = BytesMut::with_capacity(BLOCK.max(bytes.len()));
-    }
-    block.extend_from_slice(bytes);
-    block.split().freeze()
-}
-
 /// The parts of a header that mean something else in each kind of record.
 impl Fields<'_> {
-    fn data(&self, payload: &[u8], block: &mut BytesMut) -> Option<ChunkContent> {
+    fn data(&self, payload: &[u8], blocks: &mut Blocks) -> Option<ChunkContent> {
         let len = self.u32(offset_of!(RecordHeader, len))?;
         let bytes = payload.get(..usize::try_from(len).ok()?)?;
         Some(ChunkContent::Data {
             direction: self.direction()?,
             offset: self.u64(offset_of!(RecordHeader, offset))?,
-            bytes: copied(bytes, block),
+            bytes: blocks.copy(bytes),
             loss: self.reason(offset_of!(RecordHeader, loss))?,
         })
     }
@@ -326,7 +314,7 @@ mod tests {
         let mut bytes = record(kind::DATA, b"hello");
         // The size class leaves bytes behind the payload.
         bytes.extend_from_slice(&[0xff; 59]);
-        let chunk = Chunk::read(&bytes, &mut BytesMut::new()).unwrap();
+        let chunk = Chunk::read(&bytes, &mut Blocks::default()).unwrap();
         assert_eq!(chunk.connection, ConnectionKey { pid: 41, object: 0, birth: 0 });
         assert_eq!(chunk.call.thread_name(), "curl");
         let expect = ChunkContent::Data {
@@ -351,15 +339,15 @@ mod tests {
             reason: GapReason::KernelTls,
             loss: GapReason::RingFull,
         };
-        assert_eq!(Chunk::read(&bytes, &mut BytesMut::new()).unwrap().content, expect);
+        assert_eq!(Chunk::read(&bytes, &mut Blocks::default()).unwrap().content, expect);
     }
 
     #[test]
     fn every_cut_is_refused_or_whole() {
         let bytes = record(kind::DATA, b"hello");
         for cut in 0..bytes.len() {
-            assert_eq!(Chunk::read(&bytes[..cut], &mut BytesMut::new()), None, "cut at {cut}");
+            assert_eq!(Chunk::read(&bytes[..cut], &mut Blocks::default()), None, "cut at {cut}");
         }
-        assert_eq!(Chunk::read(&record(99, b""), &mut BytesMut::new()), None);
+        assert_eq!(Chunk::read(&record(99, b""), &mut Blocks::default()), None);
     }
 }

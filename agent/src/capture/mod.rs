@@ -1,5 +1,6 @@
 //! Ring bytes in, chunks out.
 
+mod blocks;
 mod chunk;
 mod connections;
 mod fields;
@@ -8,6 +9,7 @@ mod queue;
 mod ring;
 mod socket;
 
+pub use blocks::Blocks;
 pub use chunk::{Call, Chunk, ChunkContent, ConnectionKey, Direction, GapReason};
 pub use connections::{Connections, Ended};
 pub use losses::{Counters, Losses, LossesError};

@@ -1,21 +1,39 @@
 //! The queue between the ring reader and the decoders, bounded by what its chunks weigh.
 //!
+//! Chunks go through it in batches: to wake the decoders costs more than to take a chunk.
+//!
 //! Plaintext that finds it full is dropped, and shows as a gap. Ends, gaps and sockets have room
 //! left when plaintext has none: without them a gap could not be told exactly.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    mem, vec,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, error::TryRecvError};
 
 use super::{Chunk, ChunkContent};
 
+/// A batch goes off at the latest when it holds so many chunks, or weighs so much.
+const BATCH: usize = 1024;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Chunks that go through together.
+#[derive(Debug, Default)]
+struct Batch {
+    chunks: Vec<Chunk>,
+    weight: usize,
+}
+
 /// The end that chunks are put into.
 #[derive(Debug)]
 pub struct Sender {
-    chunks: UnboundedSender<Chunk>,
+    batches: UnboundedSender<Batch>,
+    /// Not sent yet.
+    next: Batch,
     held: Arc<AtomicUsize>,
     /// Bytes that plaintext may take up; everything may take up twice as much.
     limit: usize,
@@ -24,7 +42,10 @@ pub struct Sender {
 /// The end that chunks come out of.
 #[derive(Debug)]
 pub struct Receiver {
-    chunks: UnboundedReceiver<Chunk>,
+    batches: UnboundedReceiver<Batch>,
+    /// The rest of the last batch, and what the whole of it weighed.
+    rest: vec::IntoIter<Chunk>,
+    weight: usize,
     held: Arc<AtomicUsize>,
 }
 
@@ -32,46 +53,81 @@ pub struct Receiver {
 pub fn queue(limit: usize) -> (Sender, Receiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let held = Arc::new(AtomicUsize::new(0));
-    let sender = Sender { chunks: sender, held: Arc::clone(&held), limit };
-    (sender, Receiver { chunks: receiver, held })
+    let next = Batch::default();
+    let sender = Sender { batches: sender, next, held: Arc::clone(&held), limit };
+    let rest = Vec::new().into_iter();
+    (sender, Receiver { batches: receiver, rest, weight: 0, held })
 }
 
 impl Sender {
-    /// Puts a chunk in. `false` when there was no room and it is dropped; that nobody takes chunks
-    /// any more is no loss.
-    pub fn send(&self, chunk: Chunk) -> bool {
+    /// Puts a chunk in; [`Sender::flush`] makes sure that it goes off. `false` when there was no
+    /// room and it is dropped; that nobody takes chunks any more is no loss.
+    pub fn send(&mut self, chunk: Chunk) -> bool {
         let weight = weigh(&chunk);
         let limit = match chunk.content {
             ChunkContent::Data { .. } => self.limit,
             _ => self.limit.saturating_mul(2),
         };
         // Only this end adds, so it can only become less meanwhile.
-        if self.held.load(Ordering::Relaxed).saturating_add(weight) > limit {
+        let held = self.held.load(Ordering::Relaxed).saturating_add(self.next.weight);
+        if held.saturating_add(weight) > limit {
             return false;
         }
-        self.held.fetch_add(weight, Ordering::Relaxed);
-        let _ = self.chunks.send(chunk);
+        self.next.chunks.push(chunk);
+        self.next.weight += weight;
+        if self.next.chunks.len() >= BATCH || self.next.weight >= BATCH_BYTES {
+            self.flush();
+        }
         true
+    }
+
+    /// Sends what was put in.
+    pub fn flush(&mut self) {
+        if self.next.chunks.is_empty() {
+            return;
+        }
+        let room = Vec::with_capacity(self.next.chunks.len());
+        let batch = mem::replace(&mut self.next, Batch { chunks: room, weight: 0 });
+        self.held.fetch_add(batch.weight, Ordering::Relaxed);
+        let _ = self.batches.send(batch);
     }
 }
 
 impl Receiver {
     /// The next chunk; `None` when there will be no more.
     pub async fn recv(&mut self) -> Option<Chunk> {
-        let chunk = self.chunks.recv().await;
-        self.release(chunk.as_ref());
-        chunk
+        loop {
+            if let Some(chunk) = self.next() {
+                return Some(chunk);
+            }
+            let batch = self.batches.recv().await?;
+            self.take(batch);
+        }
     }
 
     /// The next chunk, if there is one now.
     pub fn try_recv(&mut self) -> Result<Chunk, TryRecvError> {
-        let chunk = self.chunks.try_recv();
-        self.release(chunk.as_ref().ok());
+        loop {
+            if let Some(chunk) = self.next() {
+                return Ok(chunk);
+            }
+            let batch = self.batches.try_recv()?;
+            self.take(batch);
+        }
+    }
+
+    /// The next chunk of the batch. When it is used up, its weight is gone.
+    fn next(&mut self) -> Option<Chunk> {
+        let chunk = self.rest.next();
+        if chunk.is_none() {
+            self.held.fetch_sub(mem::take(&mut self.weight), Ordering::Relaxed);
+        }
         chunk
     }
 
-    fn release(&self, chunk: Option<&Chunk>) {
-        self.held.fetch_sub(chunk.map_or(0, weigh), Ordering::Relaxed);
+    fn take(&mut self, batch: Batch) {
+        self.weight = batch.weight;
+        self.rest = batch.chunks.into_iter();
     }
 }
 
@@ -107,24 +163,46 @@ mod tests {
 
     #[test]
     fn the_end_finds_room_when_plaintext_does_not() {
-        let (sender, mut receiver) = queue(2 * (1000 + size_of::<Chunk>()));
+        let (mut sender, mut receiver) = queue(2 * (1000 + size_of::<Chunk>()));
         assert!(sender.send(data()));
+        sender.flush();
         assert!(sender.send(data()));
         assert!(!sender.send(data()));
         assert!(sender.send(chunk(ChunkContent::Exit)));
+        sender.flush();
+        assert!(!sender.send(data()));
         assert_eq!(receiver.try_recv(), Ok(data()));
-        assert!(sender.send(data()) || receiver.try_recv().is_ok());
+        assert_eq!(receiver.try_recv(), Ok(data()));
+        assert_eq!(receiver.try_recv(), Ok(chunk(ChunkContent::Exit)));
     }
 
     #[test]
     fn what_was_taken_makes_room() {
-        let (sender, mut receiver) = queue(1500 + size_of::<Chunk>());
+        let (mut sender, mut receiver) = queue(1500 + size_of::<Chunk>());
         for _ in 0..10 {
             assert!(sender.send(data()));
             assert!(!sender.send(data()));
+            sender.flush();
             assert_eq!(receiver.try_recv(), Ok(data()));
+            assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
         }
         drop(sender);
         assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn much_goes_off_by_itself() {
+        let (mut sender, mut receiver) = queue(usize::MAX);
+        for _ in 0..BATCH {
+            assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+            assert!(sender.send(chunk(ChunkContent::Exit)));
+        }
+        for _ in 0..BATCH {
+            assert!(receiver.try_recv().is_ok());
+        }
+        for _ in 0..BATCH_BYTES / 1000 {
+            sender.send(data());
+        }
+        assert!(receiver.try_recv().is_ok());
     }
 }

@@ -12,11 +12,10 @@ use std::{
 };
 
 use aya::maps::{Array, MapData, RingBuf};
-use bytes::BytesMut;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use tokio::sync::oneshot;
 
-use super::{Chunk, Sender, connections::Ended};
+use super::{Blocks, Chunk, Sender, connections::Ended};
 
 /// How often the ring is looked into while records come.
 const TICK: Duration = Duration::from_millis(5);
@@ -53,7 +52,14 @@ impl Reader {
         epoll::add(&waits, ring.records.as_fd(), epoll::EventData::new_u64(RECORDS), edges)?;
         epoll::add(&waits, &stop, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)?;
         let (fails, failed) = oneshot::channel();
-        let reading = Reading { ring, waits, chunks, late: Vec::new(), dropped: 0 };
+        let reading = Reading {
+            ring,
+            waits,
+            chunks,
+            blocks: Blocks::default(),
+            late: Vec::new(),
+            dropped: 0,
+        };
         let thread = thread::Builder::new()
             .name("tlstap-ring".to_owned())
             .spawn(move || reading.run(fails))?;
@@ -96,6 +102,7 @@ struct Reading {
     ring: Ring,
     waits: OwnedFd,
     chunks: Sender,
+    blocks: Blocks,
     /// Ends that were found. Records of before them may still be unread: a record that is being
     /// written stands before those that are done.
     late: Vec<Chunk>,
@@ -110,21 +117,21 @@ impl Reading {
             let _ = fails.send(error);
         }
         self.sweep();
-        self.drain(&mut BytesMut::new());
+        self.drain();
         self.sweep();
         self.dropped
     }
 
     /// Reads until it is told to stop.
     fn read(&mut self) -> io::Result<()> {
-        let mut block = BytesMut::new();
         let (mut read, mut swept) = (Instant::now(), Instant::now());
         let mut sleeps = false;
         loop {
-            if self.drain(&mut block) {
+            if self.drain() {
                 read = Instant::now();
                 sleeps = false;
             } else if !sleeps && read.elapsed() > PATIENCE {
+                self.blocks.release();
                 self.ring.sleeping.set(0, 1, 0).map_err(io::Error::other)?;
                 // A record that was on its way at that moment is found a tick later.
                 sleeps = true;
@@ -156,15 +163,16 @@ impl Reading {
     }
 
     /// Passes on what the ring holds now. Whether it held anything.
-    fn drain(&mut self, block: &mut BytesMut) -> bool {
+    fn drain(&mut self) -> bool {
         let mut any = false;
         while let Some(record) = self.ring.records.next() {
             any = true;
-            match Chunk::read(&record, block) {
+            match Chunk::read(&record, &mut self.blocks) {
                 Some(chunk) => self.dropped += u64::from(!self.chunks.send(chunk)),
                 None => tracing::warn!(bytes = record.len(), "record not understood"),
             }
         }
+        self.chunks.flush();
         any
     }
 
@@ -173,6 +181,7 @@ impl Reading {
         for chunk in self.late.drain(..) {
             self.dropped += u64::from(!self.chunks.send(chunk));
         }
+        self.chunks.flush();
         self.late = self.ring.ended.take();
     }
 }

@@ -72,7 +72,7 @@ struct Head<'a> {
     kind: &'static str,
     timestamp: String,
     process: ProcessJson<'a>,
-    thread: Thread,
+    thread: Thread<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<ContainerJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

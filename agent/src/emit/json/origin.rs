@@ -1,5 +1,7 @@
 //! Who moved the bytes: process, thread, container, library.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::enrich::{Container, Library, Process};
@@ -19,10 +21,10 @@ pub(super) struct Executable<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Thread {
+pub(super) struct Thread<'a> {
     pub(super) id: u32,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) name: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) name: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
