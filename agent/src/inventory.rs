@@ -1,5 +1,7 @@
 //! What `tlstap list` tells: one finding for each process and TLS library.
 
+use std::sync::Arc;
+
 use crate::{
     enrich::{Container, Library, Process},
     resolve::{FileKey, Probe, Reason},
@@ -9,9 +11,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// The process.
-    pub process: Process,
+    pub process: Arc<Process>,
     /// Its container; absent on the host.
-    pub container: Option<Container>,
+    pub container: Option<Arc<Container>>,
     /// The library; absent when the process could not be looked at.
     pub library: Option<Library>,
     /// Whether it is hooked.

@@ -6,11 +6,12 @@
 //! left when plaintext has none: without them a gap could not be told exactly.
 
 use std::{
-    mem, vec,
+    mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    vec,
 };
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, error::TryRecvError};

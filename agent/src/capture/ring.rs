@@ -23,6 +23,9 @@ const TICK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How often ends are looked for that the ring had no room for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// The nice value of the thread.
+const PRIORITY: i32 = -10;
+
 /// What the kernel half fills.
 pub struct Ring {
     /// The records.
@@ -112,6 +115,9 @@ struct Reading {
 
 impl Reading {
     fn run(mut self, fails: oneshot::Sender<io::Error>) -> u64 {
+        // What it does is short and bounded, and while it waits for a processor plaintext is lost.
+        // Of the calling thread: priorities are per thread (setpriority(2)). May be forbidden.
+        let _ = rustix::process::setpriority_process(None, PRIORITY);
         if let Err(error) = self.read() {
             // Nobody listens when the agent is ending.
             let _ = fails.send(error);

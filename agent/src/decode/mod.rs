@@ -7,12 +7,13 @@ mod body;
 mod coding;
 mod connection;
 mod detect;
+mod fields;
 mod http1;
 pub mod raw;
 
 use bytes::Bytes;
 
-pub use self::connection::Connection;
+pub use self::{connection::Connection, fields::Fields};
 use crate::capture::{Call, ConnectionKey, Direction, GapReason};
 
 /// What a decoder keeps.
@@ -130,8 +131,8 @@ pub struct Request {
     pub target: String,
     /// Minor version: 0 or 1.
     pub minor_version: u8,
-    /// In the order sent; names in lower case.
-    pub headers: Vec<(String, Bytes)>,
+    /// Its header section.
+    pub headers: Fields,
     /// The body.
     pub body: Body,
 }
@@ -143,8 +144,8 @@ pub struct Response {
     pub status: u16,
     /// Minor version: 0 or 1.
     pub minor_version: u8,
-    /// In the order sent; names in lower case.
-    pub headers: Vec<(String, Bytes)>,
+    /// Its header section.
+    pub headers: Fields,
     /// The body.
     pub body: Body,
 }

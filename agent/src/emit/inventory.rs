@@ -46,7 +46,7 @@ fn row(finding: &Finding) -> [String; 7] {
     [
         finding.process.pid.to_string(),
         or_dash(finding.process.command.as_deref()),
-        or_dash(Some(&place(finding.container.as_ref()))),
+        or_dash(Some(&place(finding.container.as_deref()))),
         or_dash(library.map(|library| library.name.as_ref())),
         or_dash(library.and_then(|library| library.version.as_deref())),
         status,
@@ -60,6 +60,8 @@ fn or_dash(text: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         emit::sample,
@@ -71,9 +73,9 @@ mod tests {
     fn columns_line_up_and_nothing_escapes() {
         let record = sample::http();
         let mut hooked = Finding {
+            library: sample::library(&record),
             process: record.process,
             container: record.container,
-            library: record.tls,
             status: Status::Hooked(Vec::new()),
             file: Some(FileKey::Inode { device: 1, inode: 2 }),
         };
@@ -83,7 +85,7 @@ mod tests {
             status: Status::Skipped(Reason::Permission),
             ..hooked.clone()
         };
-        hooked.process.command = Some("evil\x1b[2J".to_owned());
+        Arc::make_mut(&mut hooked.process).command = Some("evil\x1b[2J".to_owned());
         let mut out = Vec::new();
         table(&[hooked, skipped], false, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
@@ -101,9 +103,9 @@ mod tests {
         let (function, method) = (Function::Free, Method::Dynsym);
         let probe = Probe { symbol: "SSL_free", function, offset: 0x3b350, method, site };
         let hooked = Finding {
+            library: sample::library(&record),
             process: record.process,
             container: record.container,
-            library: record.tls,
             status: Status::Hooked(vec![probe]),
             file: None,
         };

@@ -24,19 +24,20 @@ pub(super) fn record(content: Content) -> Record {
             pid: 41,
             command: Some("curl".to_owned()),
             executable: Some("/usr/bin/curl".to_owned()),
-        },
-        container: Some(Container {
+        }
+        .into(),
+        container: Some(Arc::new(Container {
             id: Some("0123456789abcdef".repeat(4)),
             name: Some("web".to_owned()),
             runtime: Some("docker".to_owned()),
             image: Some("web:1".to_owned()),
             pod: None,
-        }),
-        tls: Some(Library {
+        })),
+        tls: Some(Arc::new(Library {
             name: "openssl".into(),
             version: Some("3.0.22".to_owned()),
             path: "/usr/lib/x86_64-linux-gnu/libssl.so.3".to_owned(),
-        }),
+        })),
         socket: None,
         peer: None,
     }
@@ -50,7 +51,7 @@ pub(super) fn socket() -> Arc<Socket> {
 }
 
 pub(super) fn http() -> Record {
-    let field = |name: &str, value: &'static [u8]| (name.to_owned(), Bytes::from_static(value));
+    let fields = |fields: &[(&'static str, &'static [u8])]| fields.iter().copied().collect();
     record(Content::Http(Box::new(Exchange {
         role: Role::Client,
         duration_ns: Some(1_200_345),
@@ -58,13 +59,13 @@ pub(super) fn http() -> Record {
             method: "POST".to_owned(),
             target: "/a?b=1".to_owned(),
             minor_version: 1,
-            headers: vec![field("host", b"web"), field("x-two", b"1"), field("x-two", b"\xff")],
+            headers: fields(&[("host", b"web"), ("x-two", b"1"), ("x-two", b"\xff")]),
             body: Body { size: 5, bytes: Bytes::from_static(b"hello"), truncated: false },
         }),
         response: Some(Response {
             status: 200,
             minor_version: 1,
-            headers: vec![field("content-type", b"text/plain")],
+            headers: fields(&[("content-type", b"text/plain")]),
             body: Body {
                 size: 5162,
                 bytes: Bytes::from_static("line one\r\nline\ttwo \u{202e}\n\u{e9}".as_bytes())
@@ -105,6 +106,14 @@ pub(super) fn pod() -> Pod {
     }
 }
 
+pub(super) fn process(record: &mut Record) -> &mut Process {
+    Arc::make_mut(&mut record.process)
+}
+
+pub(super) fn library(record: &Record) -> Option<Library> {
+    record.tls.as_deref().cloned()
+}
+
 pub(super) fn container(record: &mut Record) -> &mut Container {
-    record.container.as_mut().unwrap()
+    Arc::make_mut(record.container.as_mut().unwrap())
 }

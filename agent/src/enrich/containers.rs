@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
     /// Its names.
-    Known(Container),
+    Known(Arc<Container>),
     /// A runtime is being asked.
     Pending,
     /// No runtime answers for it.
@@ -67,7 +67,7 @@ impl Containers {
         let mut entries = self.lock();
         let known = matches!(entries.get(id), Some(Entry { lookup: Lookup::Known(_), .. }));
         let lookup = match container {
-            Some(container) => Lookup::Known(container),
+            Some(container) => Lookup::Known(container.into()),
             // A container that ended keeps its name.
             None if known => return,
             None => Lookup::Unknown,

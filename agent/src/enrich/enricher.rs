@@ -1,12 +1,8 @@
 //! The queue of messages that become records, in order.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
+use foldhash::{HashMap, HashMapExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -33,7 +29,7 @@ enum Source {
 }
 
 impl Source {
-    fn process(&self, pid: u32) -> Known {
+    fn process(&self, pid: u32) -> Arc<Known> {
         match self {
             Self::Live(names) => names.processes.know(pid),
             Self::Recorded(names) => names.know(pid),
@@ -41,14 +37,14 @@ impl Source {
     }
 
     /// As [`Names::container`]; `chunk` is the one that asks.
-    fn container(&self, home: &Home, chunk: u64) -> (Option<Container>, bool) {
+    fn container(&self, home: &Home, chunk: u64) -> (Option<Arc<Container>>, bool) {
         match self {
             Self::Live(names) => names.container(home),
             Self::Recorded(names) => home.container(|id| names.container(id, chunk)),
         }
     }
 
-    fn library(&self, number: u32, pid: u32, chunk: u64) -> Option<Library> {
+    fn library(&self, number: u32, pid: u32, chunk: u64) -> Option<Arc<Library>> {
         match self {
             Self::Live(names) => names.libraries.look_up(number, pid),
             Self::Recorded(names) => names.library(number, pid, chunk),
@@ -82,7 +78,7 @@ struct Waiting {
     message: Message,
     /// The number of the chunk that completed it.
     chunk: u64,
-    known: Known,
+    known: Arc<Known>,
     socket: Option<Arc<Socket>>,
     /// Whether the socket may become known soon.
     expects: bool,
@@ -101,7 +97,7 @@ pub struct Enricher {
     /// For a recording.
     notes: Option<Notes>,
     /// The process of the last chunk, as it was noted.
-    noted: Option<Known>,
+    noted: Option<Arc<Known>>,
 }
 
 impl Enricher {
@@ -167,7 +163,7 @@ impl Enricher {
             notes.container(&known.home, &names, None);
         }
         let number = chunk.call.library;
-        notes.library(number, pid, &self.source.library(number, pid, self.chunk), None);
+        notes.library(number, pid, self.source.library(number, pid, self.chunk).as_deref(), None);
         let socket = self.sockets.get(&chunk.connection).and_then(Option::as_deref);
         if let Some(address) = socket.and_then(address)
             && let (Some(name), false) = self.source.peer(socket, self.chunk)
@@ -188,10 +184,10 @@ impl Enricher {
         self.waiting.push_back(Waiting { deadline, message, chunk, known, socket, expects });
     }
 
-    fn process(&mut self, pid: u32) -> Known {
+    fn process(&mut self, pid: u32) -> Arc<Known> {
         // What was noted a moment ago may be different by now.
         if let Some(noted) = self.noted.as_ref().filter(|noted| noted.process.pid == pid) {
-            return noted.clone();
+            return Arc::clone(noted);
         }
         let known = self.source.process(pid);
         if let Some(notes) = &mut self.notes {
@@ -247,14 +243,14 @@ impl Enricher {
             if let Some(names) = &container {
                 notes.container(&known.home, names, Some(chunk));
             }
-            notes.library(number, pid, &tls, Some(chunk));
+            notes.library(number, pid, tls.as_deref(), Some(chunk));
             if let Some(address) = socket.as_deref().and_then(address) {
                 notes.peer(address, peer.as_deref(), Some(chunk));
             }
         }
         Some(Record {
             timestamp_ns: self.clock.timestamp_ns(message.began()),
-            process: known.process,
+            process: Arc::clone(&known.process),
             container,
             tls,
             socket,

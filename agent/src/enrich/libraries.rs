@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::Library;
@@ -15,16 +15,17 @@ pub struct Libraries {
 
 #[derive(Debug, Default)]
 struct Entries {
-    libraries: Vec<Library>,
-    /// Where a process knows a library's file by another path than the first one did.
-    paths: HashMap<(u32, u32), String>,
+    libraries: Vec<Arc<Library>>,
+    /// By process and number: where a process knows a library's file by another path than the first
+    /// one did.
+    others: HashMap<(u32, u32), Arc<Library>>,
 }
 
 impl Libraries {
     /// Adds a library and gives its number.
     pub fn add(&self, library: Library) -> u32 {
         self.with(|entries| {
-            entries.libraries.push(library);
+            entries.libraries.push(library.into());
             u32::try_from(entries.libraries.len() - 1).unwrap_or(u32::MAX)
         })
     }
@@ -33,36 +34,36 @@ impl Libraries {
     pub fn note_path(&self, number: u32, pid: u32, path: &str) {
         self.with(|entries| {
             let known = usize::try_from(number).ok().and_then(|n| entries.libraries.get(n));
-            if known.is_some_and(|library| library.path != path) {
-                entries.paths.insert((pid, number), path.to_owned());
+            if let Some(library) = known.filter(|library| library.path != path) {
+                let other = Library { path: path.to_owned(), ..Library::clone(library) };
+                entries.others.insert((pid, number), other.into());
             }
         });
     }
 
     /// Sets the name and version of a library, found after it was attached.
-    pub fn set_version(&self, number: u32, name: &'static str, version: String) {
+    pub fn set_version(&self, number: u32, name: &'static str, version: &str) {
         self.with(|entries| {
             let library = usize::try_from(number).ok().and_then(|n| entries.libraries.get_mut(n));
-            if let Some(library) = library {
+            let others = entries.others.iter_mut().filter(|((_, of), _)| *of == number);
+            for library in library.into_iter().chain(others.map(|(_, library)| library)) {
+                let library = Arc::make_mut(library);
                 library.name = name.into();
-                library.version = Some(version);
+                library.version = Some(version.to_owned());
             }
         });
     }
 
     /// Forgets the paths of a process that ended.
     pub fn forget(&self, pid: u32) {
-        self.with(|entries| entries.paths.retain(|(user, _), _| *user != pid));
+        self.with(|entries| entries.others.retain(|(user, _), _| *user != pid));
     }
 
     /// The library as the process knows it.
-    pub(crate) fn look_up(&self, number: u32, pid: u32) -> Option<Library> {
+    pub(crate) fn look_up(&self, number: u32, pid: u32) -> Option<Arc<Library>> {
         self.with(|entries| {
-            let mut library = entries.libraries.get(usize::try_from(number).ok()?)?.clone();
-            if let Some(path) = entries.paths.get(&(pid, number)) {
-                library.path.clone_from(path);
-            }
-            Some(library)
+            let first = || entries.libraries.get(usize::try_from(number).ok()?);
+            entries.others.get(&(pid, number)).or_else(first).map(Arc::clone)
         })
     }
 

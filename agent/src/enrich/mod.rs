@@ -43,11 +43,11 @@ pub struct Record {
     /// `CLOCK_REALTIME` nanoseconds since the epoch when the message began.
     pub timestamp_ns: i64,
     /// The process.
-    pub process: Process,
+    pub process: Arc<Process>,
     /// Its container; absent on the host.
-    pub container: Option<Container>,
+    pub container: Option<Arc<Container>>,
     /// The TLS library.
-    pub tls: Option<Library>,
+    pub tls: Option<Arc<Library>>,
     /// The socket of its connection.
     pub socket: Option<Arc<Socket>>,
     /// The container or pod of this node that is the other side of the connection.

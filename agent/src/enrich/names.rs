@@ -44,21 +44,24 @@ impl Names {
 
     /// The container of a process, as far as it is known now; `None` on the host. The flag says
     /// whether more may become known soon.
-    pub(crate) fn container(&self, home: &Home) -> (Option<Container>, bool) {
+    pub(crate) fn container(&self, home: &Home) -> (Option<Arc<Container>>, bool) {
         home.container(|id| self.containers.look_up(id))
     }
 
     /// What is known about a process.
-    pub fn process(&self, pid: u32) -> Process {
-        self.processes.know(pid).process
+    pub fn process(&self, pid: u32) -> Arc<Process> {
+        Arc::clone(&self.processes.know(pid).process)
     }
 
     /// A process and its container, as far as they are known now, and whether more may become
     /// known of the container soon.
-    pub(crate) fn process_and_container(&self, pid: u32) -> (Process, Option<Container>, bool) {
+    pub(crate) fn process_and_container(
+        &self,
+        pid: u32,
+    ) -> (Arc<Process>, Option<Arc<Container>>, bool) {
         let known = self.processes.know(pid);
         let (container, pending) = self.container(&known.home);
-        (known.process, container, pending)
+        (Arc::clone(&known.process), container, pending)
     }
 
     /// The name of the container or pod that is a socket's other side, as far as it is known now,
@@ -79,10 +82,10 @@ impl Names {
     }
 
     /// The container of a process, named if a runtime answers before the deadline.
-    pub async fn container_by(&self, pid: u32, deadline: Instant) -> Option<Container> {
-        let home = self.processes.know(pid).home;
+    pub async fn container_by(&self, pid: u32, deadline: Instant) -> Option<Arc<Container>> {
+        let known = self.processes.know(pid);
         loop {
-            let (container, pending) = self.container(&home);
+            let (container, pending) = self.container(&known.home);
             if !pending || timeout_at(deadline, self.containers.changed()).await.is_err() {
                 return container;
             }
@@ -91,13 +94,13 @@ impl Names {
 }
 
 /// The name of containers that share a network: their pod's, else that of the only one.
-fn name_of(containers: impl Iterator<Item = Container>) -> Option<Arc<str>> {
+fn name_of(containers: impl Iterator<Item = Arc<Container>>) -> Option<Arc<str>> {
     let mut names = Vec::new();
     for container in containers {
-        if let Some(pod) = container.pod {
+        if let Some(pod) = &container.pod {
             return Some(format!("{}/{}", pod.namespace, pod.name).into());
         }
-        names.extend(container.name);
+        names.extend(container.name.clone());
     }
     match names.as_slice() {
         [name] => Some(name.as_str().into()),

@@ -131,11 +131,12 @@ impl Notes {
         &mut self,
         number: u32,
         pid: u32,
-        library: &Option<Library>,
+        library: Option<&Library>,
         used: Option<u64>,
     ) {
-        if note(&mut self.libraries, &(pid, number), library, used) {
-            self.fresh.push(Note::Library { number, pid, library: library.clone(), used });
+        let library = library.cloned();
+        if note(&mut self.libraries, &(pid, number), &library, used) {
+            self.fresh.push(Note::Library { number, pid, library, used });
         }
     }
 
@@ -173,6 +174,8 @@ fn make_room<K, V>(map: &mut HashMap<K, V>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::enrich::{Process, cgroup::ContainerId};
 
@@ -193,11 +196,12 @@ mod tests {
     #[test]
     fn a_process_when_it_changes() {
         let mut notes = notes();
-        let mut known = Known { process: Process { pid: 41, ..Process::default() }, home: home() };
+        let mut known =
+            Known { process: Process { pid: 41, ..Process::default() }.into(), home: home() };
         notes.process(&known);
         notes.process(&known);
         assert_eq!(notes.take(), [Note::Process(known.clone())]);
-        known.process.command = Some("curl".to_owned());
+        Arc::make_mut(&mut known.process).command = Some("curl".to_owned());
         notes.process(&known);
         assert_eq!(notes.take(), [Note::Process(known)]);
     }

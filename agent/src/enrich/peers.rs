@@ -118,9 +118,10 @@ fn namespaces(proc: &Path, processes: &Processes) -> BTreeMap<u64, (u32, BTreeSe
     let mut found: BTreeMap<u64, (u32, BTreeSet<Home>)> = BTreeMap::new();
     for pid in discover::processes(proc).unwrap_or_default() {
         let Ok(inode) = namespace(&proc.join(pid.to_string())) else { continue };
-        let home = processes.know(pid).home;
-        if Some(inode) != host && home != Home::Host {
-            found.entry(inode).or_insert_with(|| (pid, BTreeSet::new())).1.insert(home);
+        let known = processes.know(pid);
+        let home = &known.home;
+        if Some(inode) != host && *home != Home::Host {
+            found.entry(inode).or_insert_with(|| (pid, BTreeSet::new())).1.insert(home.clone());
         }
     }
     found

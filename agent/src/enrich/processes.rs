@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -46,11 +46,12 @@ impl Home {
     pub(super) fn container(
         &self,
         look_up: impl FnOnce(&ContainerId) -> Lookup,
-    ) -> (Option<Container>, bool) {
+    ) -> (Option<Arc<Container>>, bool) {
         match self {
             Self::Host => (None, false),
             Self::Root { name } => {
-                (Some(Container { name: Some(name.clone()), ..Container::default() }), false)
+                let named = Container { name: Some(name.clone()), ..Container::default() };
+                (Some(named.into()), false)
             }
             Self::Container(id) => match look_up(id) {
                 Lookup::Known(container) => (Some(container), false),
@@ -60,7 +61,7 @@ impl Home {
                         runtime: id.runtime.as_deref().map(str::to_owned),
                         ..Container::default()
                     };
-                    (Some(container), unnamed == Lookup::Pending)
+                    (Some(container.into()), unnamed == Lookup::Pending)
                 }
             },
         }
@@ -70,7 +71,7 @@ impl Home {
 /// A process and its container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
-    pub(crate) process: Process,
+    pub(crate) process: Arc<Process>,
     pub(crate) home: Home,
 }
 
@@ -84,7 +85,7 @@ pub struct Processes {
 
 #[derive(Debug)]
 struct Entry {
-    known: Known,
+    known: Arc<Known>,
     ended: Option<Instant>,
 }
 
@@ -95,9 +96,9 @@ impl Processes {
     }
 
     /// What is known about a process; reads /proc if it was not seen before.
-    pub(crate) fn know(&self, pid: u32) -> Known {
+    pub(crate) fn know(&self, pid: u32) -> Arc<Known> {
         if let Some(entry) = self.lock().get(&pid) {
-            return entry.known.clone();
+            return Arc::clone(&entry.known);
         }
         self.refresh(pid, None)
     }
@@ -105,11 +106,12 @@ impl Processes {
     /// A process executed a program: reads it anew. `command` serves where /proc does not.
     ///
     /// Gives what is known now.
-    pub(crate) fn refresh(&self, pid: u32, command: Option<&str>) -> Known {
+    pub(crate) fn refresh(&self, pid: u32, command: Option<&str>) -> Arc<Known> {
         let mut known = read(&self.proc, pid).unwrap_or_default();
-        known.process.pid = pid;
-        if known.process.command.is_none() {
-            known.process.command = command.map(str::to_owned);
+        let process = Arc::make_mut(&mut known.process);
+        process.pid = pid;
+        if process.command.is_none() {
+            process.command = command.map(str::to_owned);
         }
         let mut entries = self.lock();
         if known.process.executable.is_none()
@@ -124,7 +126,8 @@ impl Processes {
         {
             self.containers.fetch_add(1, Ordering::Relaxed);
         }
-        entries.insert(pid, Entry { known: known.clone(), ended: None });
+        let known = Arc::new(known);
+        entries.insert(pid, Entry { known: Arc::clone(&known), ended: None });
         known
     }
 
@@ -137,8 +140,9 @@ impl Processes {
     ///
     /// Events of different CPUs may come in any order, so that it may have said so already.
     pub(crate) fn inherit(&self, pid: u32, parent: u32) {
-        let mut known = self.know(parent);
-        known.process.pid = pid;
+        let Known { process, home } = &*self.know(parent);
+        let process = Process { pid, ..Process::clone(process) }.into();
+        let known = Arc::new(Known { process, home: home.clone() });
         let mut entries = self.lock();
         if entries.get(&pid).is_none_or(|entry| entry.ended.is_some()) {
             entries.insert(pid, Entry { known, ended: None });
@@ -148,7 +152,8 @@ impl Processes {
     /// A process changed its name.
     pub(crate) fn rename(&self, pid: u32, command: String) {
         if let Some(entry) = self.lock().get_mut(&pid) {
-            entry.known.process.command = Some(command);
+            let known = Arc::make_mut(&mut entry.known);
+            Arc::make_mut(&mut known.process).command = Some(command);
         }
     }
 
@@ -194,7 +199,7 @@ fn read(proc: &Path, pid: u32) -> Option<Known> {
             path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned()
         }),
     };
-    Some(Known { process, home: home(proc, &dir) })
+    Some(Known { process: process.into(), home: home(proc, &dir) })
 }
 
 fn home(proc: &Path, dir: &Path) -> Home {

@@ -17,9 +17,9 @@ use super::{
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
     offset: i64,
-    processes: HashMap<u32, Known>,
-    containers: HashMap<String, History<Container>>,
-    libraries: HashMap<(u32, u32), History<Option<Library>>>,
+    processes: HashMap<u32, Arc<Known>>,
+    containers: HashMap<String, History<Arc<Container>>>,
+    libraries: HashMap<(u32, u32), History<Option<Arc<Library>>>>,
     peers: HashMap<IpAddr, History<Option<Arc<str>>>>,
 }
 
@@ -29,9 +29,11 @@ impl Recorded {
         match note {
             Note::Clock { offset } => self.offset = offset,
             Note::Process(_) | Note::Socket { .. } => {}
-            Note::Container { id, names, used } => add(&mut self.containers, id, names, used),
+            Note::Container { id, names, used } => {
+                add(&mut self.containers, id, names.into(), used)
+            }
             Note::Library { number, pid, library, used } => {
-                add(&mut self.libraries, (pid, number), library, used);
+                add(&mut self.libraries, (pid, number), library.map(Arc::new), used);
             }
             Note::Peer { address, name, used } => {
                 add(&mut self.peers, address, name.map(Arc::from), used);
@@ -42,7 +44,7 @@ impl Recorded {
     /// Takes what holds from here on.
     pub(super) fn advance(&mut self, note: Note) {
         if let Note::Process(known) = note {
-            self.processes.insert(known.process.pid, known);
+            self.processes.insert(known.process.pid, known.into());
         }
     }
 
@@ -51,11 +53,14 @@ impl Recorded {
     }
 
     /// A process at this place of the recording.
-    pub(super) fn know(&self, pid: u32) -> Known {
-        self.processes.get(&pid).cloned().unwrap_or_else(|| Known {
-            process: Process { pid, ..Process::default() },
-            home: Home::Host,
-        })
+    pub(super) fn know(&self, pid: u32) -> Arc<Known> {
+        self.processes.get(&pid).map_or_else(
+            || {
+                let process = Process { pid, ..Process::default() }.into();
+                Known { process, home: Home::Host }.into()
+            },
+            Arc::clone,
+        )
     }
 
     /// A container as a record of this chunk has it.
@@ -65,7 +70,7 @@ impl Recorded {
     }
 
     /// A library as a record of this chunk has it.
-    pub(super) fn library(&self, number: u32, pid: u32, chunk: u64) -> Option<Library> {
+    pub(super) fn library(&self, number: u32, pid: u32, chunk: u64) -> Option<Arc<Library>> {
         self.libraries.get(&(pid, number))?.at(chunk)?.clone()
     }
 
@@ -118,7 +123,7 @@ mod tests {
         let mut note = |name, used| {
             recorded.prepare(Note::Container { id: id.id.clone(), names: named(name), used });
             [1, 4, 5, 9].map(|chunk| match recorded.container(&id, chunk) {
-                Lookup::Known(container) => container.name.unwrap_or_default(),
+                Lookup::Known(container) => container.name.clone().unwrap_or_default(),
                 unknown => panic!("{unknown:?}"),
             })
         };
@@ -144,10 +149,10 @@ mod tests {
         let mut recorded = Recorded::default();
         assert_eq!(recorded.know(41).process.pid, 41);
         let process = Process { pid: 41, command: Some("curl".to_owned()), executable: None };
-        let known = Known { process, home: Home::Host };
+        let known = Known { process: process.into(), home: Home::Host };
         recorded.prepare(Note::Process(known.clone()));
         assert_eq!(recorded.know(41).process.command, None);
         recorded.advance(Note::Process(known.clone()));
-        assert_eq!(recorded.know(41), known);
+        assert_eq!(*recorded.know(41), known);
     }
 }

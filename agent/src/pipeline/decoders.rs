@@ -1,6 +1,6 @@
 //! The decoders of all connections, and a bound on what they keep together.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::{
     capture::ConnectionKey,

@@ -233,7 +233,7 @@ impl Hooks {
     /// the file before the process mapped it.
     fn admit_late(&self, pid: u32, mapping: &Mapping) {
         let (process, container, _) = self.names.process_and_container(pid);
-        let name = container.and_then(|container| container.name.or(container.id));
+        let name = container.as_ref().and_then(|found| found.name.as_ref().or(found.id.as_ref()));
         tracing::warn!(
             pid,
             command = process.command,

@@ -54,7 +54,7 @@ impl Selection {
             return;
         }
         self.undecided.remove(&pid);
-        let verdict = self.filters.verdict(&process, container.as_ref());
+        let verdict = self.filters.verdict(&process, container.as_deref());
         if verdict == Verdict::Trace {
             self.matched.store(true, Ordering::Relaxed);
         }

@@ -276,7 +276,7 @@ impl<W: Write> Stream<W> {
         let mut filters = self.settings.filters.iter().filter(|filters| !filters.is_empty());
         filters.all(|filters| {
             let thread = record.message.call.thread_name();
-            filters.select(&record.process, record.container.as_ref(), Some(&thread))
+            filters.select(&record.process, record.container.as_deref(), Some(&thread))
         })
     }
 

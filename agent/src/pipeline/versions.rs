@@ -91,7 +91,7 @@ impl Versions {
         found: Option<(&'static str, String)>,
     ) {
         if let Some((name, version)) = found {
-            libraries.set_version(library, name, version);
+            libraries.set_version(library, name, &version);
             self.wanted.remove(&library);
         }
     }

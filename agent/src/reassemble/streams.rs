@@ -1,6 +1,8 @@
 //! The expected offset of every stream, and what is missing before the next chunk.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
+
+use foldhash::{HashMap, HashSet};
 
 use super::{Segment, SegmentContent};
 use crate::capture::{Call, Chunk, ChunkContent, ConnectionKey, Direction, GapReason};

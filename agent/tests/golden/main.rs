@@ -202,9 +202,9 @@ fn record(recording: &Recording, message: Message) -> Result<Record> {
     let program = recording.programs.get(&pid).with_context(|| format!("{pid} has no name"))?;
     Ok(Record {
         timestamp_ns: recording.timestamp_ns(message.began()),
-        process: program.process.clone(),
-        container: program.container.clone(),
-        tls: Some(program.library.clone()),
+        process: program.process.clone().into(),
+        container: program.container.clone().map(Into::into),
+        tls: Some(program.library.clone().into()),
         socket: None,
         peer: None,
         message,

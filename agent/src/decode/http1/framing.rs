@@ -1,9 +1,7 @@
 //! Where a message's body ends (RFC 9112, section 6.3).
 
-use bytes::Bytes;
-
 use super::chunked::Chunked;
-use crate::decode::{Request, Response};
+use crate::decode::{Fields, Request, Response};
 
 /// How the end of a body is found, and how far it is.
 #[derive(Debug)]
@@ -121,23 +119,22 @@ impl From<u64> for Framing {
 }
 
 /// The codings of the body in the order applied: those of the content, then of the transfer.
-pub(super) fn codings(headers: &[(String, Bytes)]) -> Vec<String> {
+pub(super) fn codings(headers: &Fields) -> Vec<String> {
     let transfer = transfer_codings(headers).into_iter().filter(|coding| coding != "chunked");
     list(headers, "content-encoding").chain(transfer).collect()
 }
 
 /// RFC 9112, section 7: "All transfer-coding names are case-insensitive"; parameters do not matter.
 /// `identity` was removed by RFC 7230 and never changed a byte.
-fn transfer_codings(headers: &[(String, Bytes)]) -> Vec<String> {
+fn transfer_codings(headers: &Fields) -> Vec<String> {
     list(headers, "transfer-encoding").filter(|coding| coding != "identity").collect()
 }
 
 /// The elements of a list-valued field, in lower case.
-fn list(headers: &[(String, Bytes)], name: &'static str) -> impl Iterator<Item = String> {
+fn list(headers: &Fields, name: &'static str) -> impl Iterator<Item = String> {
     headers
-        .iter()
-        .filter(move |(header, _)| header == name)
-        .flat_map(|(_, value)| value.split(|&byte| byte == b','))
+        .all(name)
+        .flat_map(|value| value.split(|&byte| byte == b','))
         .map(|element| String::from_utf8_lossy(element.trim_ascii()).to_ascii_lowercase())
         .filter(|element| !element.is_empty())
 }
@@ -145,7 +142,7 @@ fn list(headers: &[(String, Bytes)], name: &'static str) -> impl Iterator<Item =
 /// The length differs between values, or is no number.
 struct Unclear;
 
-fn content_length(headers: &[(String, Bytes)]) -> Result<Option<u64>, Unclear> {
+fn content_length(headers: &Fields) -> Result<Option<u64>, Unclear> {
     // "If a message is received without Transfer-Encoding and with an invalid Content-Length header
     // field, then the message framing is invalid and the recipient MUST treat it as an
     // unrecoverable error, unless the field value can be successfully parsed as a comma-separated

@@ -96,7 +96,7 @@ impl Slot {
     pub(super) fn may_upgrade(&self) -> bool {
         self.awaits
             && self.request.as_ref().is_some_and(|Half { head, .. }| {
-                head.method == "CONNECT" || head.headers.iter().any(|(name, _)| name == "upgrade")
+                head.method == "CONNECT" || head.headers.first("upgrade").is_some()
             })
     }
 

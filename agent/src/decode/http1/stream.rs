@@ -130,6 +130,9 @@ impl Start {
         if input.is_empty() {
             return Step::More;
         }
+        if let Some(head) = self.whole(call, input) {
+            return head;
+        }
         let held = self.bytes.len();
         self.bytes.extend_from_slice(input);
         if !self.recognise::<H>(call, held, input) {
@@ -145,6 +148,18 @@ impl Start {
             }
             Some(end) => self.parse(end, held, input),
         }
+    }
+
+    /// A head that the input holds from beginning to end, as most do: it is read where it lies.
+    fn whole<'a, H: Head>(&self, call: &Call, input: &mut &'a [u8]) -> Option<Step<'a, H>> {
+        if !self.bytes.is_empty() || H::probe(input) != Probe::Start {
+            return None;
+        }
+        let length = head_end(input, 0).filter(|length| *length <= HEAD_LIMIT)?;
+        let (head, rest) = input.split_at_checked(length)?;
+        let head = H::parse(head)?;
+        *input = rest;
+        Some(Step::Head { began: *call, head, length })
     }
 
     /// Whether what was collected may still be a head.
@@ -193,11 +208,9 @@ fn trim_lines(bytes: &[u8]) -> &[u8] {
 /// The index behind the first empty line that ends behind `from`.
 fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let behind = bytes.get(from..)?;
-    behind.iter().enumerate().filter(|(_, byte)| **byte == b'\n').find_map(
-        |(index, _)| match behind.get(index + 1..)? {
-            [b'\n', ..] => Some(from + index + 2),
-            [b'\r', b'\n', ..] => Some(from + index + 3),
-            _ => None,
-        },
-    )
+    memchr::memchr_iter(b'\n', behind).find_map(|index| match behind.get(index + 1..)? {
+        [b'\n', ..] => Some(from + index + 2),
+        [b'\r', b'\n', ..] => Some(from + index + 3),
+        _ => None,
+    })
 }

@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    decode::{Body, Request, Response},
+    decode::{Body, Fields, Request, Response},
     emit::url::Url,
 };
 
@@ -63,14 +62,14 @@ pub(super) enum Payload<'a> {
 }
 
 /// Fields in the order sent, the values of one name together.
-pub(super) struct Header<'a>(&'a [(String, Bytes)]);
+pub(super) struct Header<'a>(&'a Fields);
 
 impl Serialize for Header<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields: Vec<(&str, Vec<Cow<'_, str>>)> = Vec::new();
-        for (name, value) in self.0 {
+        for (name, value) in self.0.iter() {
             let value = String::from_utf8_lossy(value);
-            match fields.iter_mut().find(|(known, _)| known == name) {
+            match fields.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, values)) => values.push(value),
                 None => fields.push((name, vec![value])),
             }

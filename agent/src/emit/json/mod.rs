@@ -44,6 +44,10 @@ impl Formatter for Safe {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        // Most are: to look at each character takes longer than all the rest.
+        if fragment.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return CompactFormatter.write_string_fragment(writer, fragment);
+        }
         for piece in fragment.split_inclusive(escape::is_unsafe) {
             let end = piece.chars().next_back().filter(|&c| escape::is_unsafe(c));
             let plain = piece.trim_end_matches(|c| Some(c) == end);
@@ -138,9 +142,9 @@ impl<'a> Line<'a> {
             timestamp: timestamp(record.timestamp_ns),
             process: ProcessJson::of(&record.process),
             thread: Thread { id: message.call.tid, name: message.call.thread_name() },
-            container: record.container.as_ref().map(ContainerJson::of),
-            k8s: K8s::of(record.container.as_ref()),
-            tls: record.tls.as_ref().map(Tls::of),
+            container: record.container.as_deref().map(ContainerJson::of),
+            k8s: K8s::of(record.container.as_deref()),
+            tls: record.tls.as_deref().map(Tls::of),
             network: Network::of(record, direction),
         };
         Self { schema: SCHEMA, head, rest }

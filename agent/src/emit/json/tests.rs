@@ -141,8 +141,8 @@ fn what_is_unknown_is_absent() {
     let mut record = sample::http();
     record.container = None;
     record.tls = None;
-    record.process.command = None;
-    record.process.executable = None;
+    sample::process(&mut record).command = None;
+    sample::process(&mut record).executable = None;
     record.message.call.thread_name = [0; 16];
     let exchange = sample::exchange(&mut record);
     exchange.role = Role::Server;
@@ -160,7 +160,7 @@ fn what_is_unknown_is_absent() {
         "http": {},
     });
     assert_eq!(value(&record, true), expect);
-    record.container = Some(Container::default());
+    record.container = Some(Container::default().into());
     check(&record, true, &[("/container", Some(json!({})))]);
 }
 
@@ -225,7 +225,9 @@ fn opaque_connections() {
 }
 
 fn finding(status: Status) -> Finding {
-    let Record { process, container, tls: library, .. } = sample::http();
+    let record = sample::http();
+    let library = sample::library(&record);
+    let Record { process, container, .. } = record;
     let file = Some(FileKey::Inode { device: 0x1b, inode: 0x5e });
     Finding { process, container, library, status, file }
 }

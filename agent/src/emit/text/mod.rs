@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     capture::{Direction, Endpoints},
-    decode::{Body, Content, Exchange, Request, Role},
+    decode::{Body, Content, Exchange, Fields, Request, Role},
     enrich::Record,
 };
 
@@ -166,11 +166,11 @@ impl Text {
     fn message(
         &self,
         mark: char,
-        headers: &[(String, Bytes)],
+        headers: &Fields,
         body: &Body,
         out: &mut impl Write,
     ) -> io::Result<()> {
-        for (name, value) in headers {
+        for (name, value) in headers.iter() {
             let name = self.paint(CYAN, Escaped(name.as_bytes()).to_string());
             writeln!(out, "    {mark} {name}: {}", Escaped(value))?;
         }
@@ -199,7 +199,7 @@ impl Text {
 }
 
 fn container(record: &Record) -> String {
-    Escaped(place(record.container.as_ref()).as_bytes()).to_string()
+    Escaped(place(record.container.as_deref()).as_bytes()).to_string()
 }
 
 fn process(record: &Record) -> String {

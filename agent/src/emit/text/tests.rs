@@ -97,7 +97,7 @@ fn columns_line_up() {
     let [short, long, endless, last] = &mut records;
     sample::exchange(short).response = None;
     sample::container(long).name = Some("web-of-a-longer-name".to_owned());
-    long.process.command = Some("a-long-name-1234".to_owned());
+    sample::process(long).command = Some("a-long-name-1234".to_owned());
     sample::container(endless).name = Some("x".repeat(NAME_LIMIT + 1));
     sample::exchange(last).request = None;
     let shown = shown(HEADED, &records);
@@ -180,13 +180,13 @@ fn color_only_when_told() {
 fn nothing_from_outside_reaches_the_terminal_as_control() {
     let evil = "\x1b]0;x\x07\u{9b}31m\u{202e}\r\n";
     let mut record = sample::http();
-    record.process.command = Some(evil.to_owned());
+    sample::process(&mut record).command = Some(evil.to_owned());
     sample::container(&mut record).name = Some(evil.to_owned());
     let exchange = sample::exchange(&mut record);
     let request = exchange.request.as_mut().unwrap();
     request.method = evil.to_owned();
     request.target = format!("/{evil}");
-    request.headers = vec![("host".to_owned(), Bytes::from(evil)), (evil.into(), evil.into())];
+    request.headers = [("host", evil.as_bytes()), (evil, evil.as_bytes())].into_iter().collect();
     request.body.bytes = Bytes::from(evil);
     let shown = shown(BODIES, &[record]);
     let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';

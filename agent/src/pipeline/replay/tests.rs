@@ -72,12 +72,12 @@ impl Live {
     }
 
     /// An exchange on a connection of its own.
-    fn exchange(&self, pid: u32, birth: u64) {
+    fn exchange(&mut self, pid: u32, birth: u64) {
         self.data(pid, birth, Direction::Transmit, REQUEST);
         self.data(pid, birth, Direction::Receive, RESPONSE);
     }
 
-    fn data(&self, pid: u32, birth: u64, direction: Direction, bytes: &'static [u8]) {
+    fn data(&mut self, pid: u32, birth: u64, direction: Direction, bytes: &'static [u8]) {
         let bytes = Bytes::from_static(bytes);
         let loss = GapReason::Unknown;
         let content = ChunkContent::Data { direction, offset: 0, bytes, loss };
@@ -85,6 +85,7 @@ impl Live {
         let call =
             Call { tid: pid, thread_name: [b'x'; 16], library: 0, entered: birth, returned: birth };
         self.chunks.send(Chunk { connection, call, content });
+        self.chunks.flush();
     }
 
     fn learn(&self, name: &str) {
@@ -152,11 +153,11 @@ fn count(said: &str, what: &str) -> usize {
 
 #[tokio::test]
 async fn names_are_those_that_the_trace_had() {
-    let live = Live::start(Asked::default());
+    let mut live = Live::start(Asked::default());
     live.exchange(41, 1);
     sleep(NAME_DEADLINE * 3).await;
     live.learn("web");
-    live.names.libraries.set_version(0, "openssl", "3.5.4".to_owned());
+    live.names.libraries.set_version(0, "openssl", "3.5.4");
     live.exchange(41, 2);
     sleep(NAME_DEADLINE).await;
     live.names.processes.rename(41, "worker".to_owned());
@@ -176,7 +177,7 @@ async fn names_are_those_that_the_trace_had() {
 
 #[tokio::test]
 async fn a_name_that_comes_behind_its_chunks() {
-    let live = Live::start(Asked::default());
+    let mut live = Live::start(Asked::default());
     live.exchange(41, 1);
     live.exchange(41, 2);
     sleep(NAME_DEADLINE / 5).await;
@@ -208,7 +209,7 @@ async fn a_socket_that_was_looked_for() {
 #[tokio::test]
 async fn what_was_asked_for_is_shown() {
     let filters = Filters { pids: vec![41], ..Filters::default() };
-    let live = Live::start(Asked { filters, raw: false, count: Some(2) });
+    let mut live = Live::start(Asked { filters, raw: false, count: Some(2) });
     for birth in 1..4 {
         live.exchange(43, birth);
         live.exchange(41, birth);
@@ -225,7 +226,7 @@ async fn what_was_asked_for_is_shown() {
 
 #[tokio::test]
 async fn a_trace_that_was_killed() {
-    let live = Live::start(Asked::default());
+    let mut live = Live::start(Asked::default());
     live.learn("web");
     live.exchange(41, 1);
     live.data(41, 2, Direction::Transmit, b"hello");
@@ -248,7 +249,7 @@ async fn a_trace_that_was_killed() {
 
 #[tokio::test]
 async fn a_damaged_end() {
-    let live = Live::start(Asked::default());
+    let mut live = Live::start(Asked::default());
     live.learn("web");
     live.exchange(41, 1);
     let (said, recording) = live.stop().await;
@@ -265,7 +266,7 @@ async fn a_damaged_end() {
 /// Entries with bytes changed that zstd does not notice: they were so before.
 #[tokio::test]
 async fn hostile_entries_do_no_harm() {
-    let live = Live::start(Asked::default());
+    let mut live = Live::start(Asked::default());
     live.learn("web");
     live.exchange(41, 1);
     live.exchange(41, 2);

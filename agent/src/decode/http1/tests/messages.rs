@@ -1,7 +1,5 @@
 //! Every kind of message and exchange.
 
-use bytes::Bytes;
-
 use super::*;
 
 #[test]
@@ -27,13 +25,12 @@ fn keeps_heads_as_they_were_sent() {
     let Content::Http(exchange) = &messages[0].content else { panic!("{messages:?}") };
     let request = exchange.request.as_ref().unwrap();
     assert_eq!((request.target.as_str(), request.minor_version), ("http://h/p?q=1", 0));
-    let field = |name: &str, value: &'static [u8]| (name.to_owned(), Bytes::from_static(value));
-    let expect = [field("x-one", b"1"), field("x-one", b"2"), field("bin", b"\xff")];
-    assert_eq!(request.headers, expect);
+    let expect: [(&str, &[u8]); 3] = [("x-one", b"1"), ("x-one", b"2"), ("bin", b"\xff")];
+    assert_eq!(request.headers.iter().collect::<Vec<_>>(), expect);
     let response = exchange.response.as_ref().unwrap();
     assert_eq!((response.status, response.minor_version), (404, 1));
-    let expect = [field("content-length", b"0"), field("set-cookie", b"a")];
-    assert_eq!(response.headers, expect);
+    let expect: [(&str, &[u8]); 2] = [("content-length", b"0"), ("set-cookie", b"a")];
+    assert_eq!(response.headers.iter().collect::<Vec<_>>(), expect);
 }
 
 /// RFC 9112, section 9.3: "HTTP/1.1 defaults to the use of "persistent connections", allowing

@@ -1,0 +1,96 @@
+//! A header section: one piece of memory for all of its fields.
+
+use std::fmt;
+
+/// Fields in the order sent, their names in lower case.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// Each name, then its value, one field after the other.
+    text: Vec<u8>,
+    /// Where each name and its value end.
+    ends: Vec<(u32, u32)>,
+}
+
+impl Fields {
+    /// Room for so many fields, with so many bytes in all.
+    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(fields) }
+    }
+
+    /// Adds a field, if it still fits: a section of 4 GiB has been refused long before.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        let name_end = self.text.len() + name.len();
+        let ends = (u32::try_from(name_end), u32::try_from(name_end + value.len()));
+        if let (Ok(name_end), Ok(end)) = ends {
+            self.text.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
+            self.text.extend_from_slice(value);
+            self.ends.push((name_end, end));
+        }
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(name_end, end)| {
+            let (name_end, end) = (name_end as usize, end as usize);
+            let name = self.text.get(start..name_end).unwrap_or_default();
+            let value = self.text.get(name_end..end).unwrap_or_default();
+            start = end;
+            (str::from_utf8(name).unwrap_or_default(), value)
+        })
+    }
+
+    /// The values of all fields of this name, which is in lower case.
+    pub fn all<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| value)
+    }
+
+    /// The value of the first field of this name, which is in lower case.
+    pub fn first<'a>(&'a self, wanted: &'a str) -> Option<&'a [u8]> {
+        self.all(wanted).next()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.iter().map(|(name, value)| (name, String::from_utf8_lossy(value)));
+        f.debug_map().entries(shown).finish()
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a [u8])> for Fields {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a [u8])>>(fields: I) -> Self {
+        let mut all = Self::default();
+        fields.into_iter().for_each(|(name, value)| all.push(name, value));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_as_they_came() {
+        let sent: [(&str, &[u8]); 4] =
+            [("Host", b"a"), ("X-Two", b""), ("x-two", b"\xff"), ("", b"v")];
+        let fields: Fields = sent.into_iter().collect();
+        let expect: [(&str, &[u8]); 4] =
+            [("host", b"a"), ("x-two", b""), ("x-two", b"\xff"), ("", b"v")];
+        assert_eq!(fields.iter().collect::<Vec<_>>(), expect);
+        assert_eq!(fields.all("x-two").collect::<Vec<_>>(), [&b""[..], b"\xff"]);
+        assert_eq!((fields.first("host"), fields.first("none")), (Some(&b"a"[..]), None));
+        assert_eq!((fields.len(), fields.is_empty()), (4, false));
+        assert_eq!(format!("{:?}", Fields::default()), "{}");
+    }
+}
