@@ -55,6 +55,11 @@ pub struct TraceArgs {
     /// CPU if not given, at least 8192 and at most 65536
     #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
     pub ring_size: Option<u32>,
+    /// How many threads decode; one for every four processors if not given. `-o text`, --count and
+    /// --record have one
+    #[arg(long, value_name = "N", hide_short_help = true,
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub decoders: Option<u8>,
     /// Most bytes copied from one call; what is beyond is reported as a gap
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     pub max_call_bytes: u64,

@@ -95,6 +95,7 @@ async fn trace(args: TraceArgs) -> Result<()> {
         count: args.show.count,
         record: args.record,
         ring_bytes: ring_bytes(args.ring_size),
+        decoders: args.decoders.map(usize::from),
         max_call_bytes: args.max_call_bytes,
         max_calls: args.max_calls,
         sockets: args.sockets,

@@ -1,12 +1,15 @@
 //! What the kernel half keeps of connections, for those whose end it could not tell.
 
-use std::mem::offset_of;
+use std::{
+    mem::offset_of,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aya::maps::{HashMap, MapData};
 use tlstap_ebpf::{Connection, ConnectionKey as KernelKey, EndedKey};
 
 use super::{
-    Call, Chunk, ChunkContent, ConnectionKey, GapReason, fields::Fields, losses::Counters,
+    Call, Chunk, ChunkContent, ConnectionKey, GapReason, Shard, fields::Fields, losses::Counters,
 };
 
 type KeyBytes = [u8; size_of::<KernelKey>()];
@@ -14,52 +17,58 @@ type EndedBytes = [u8; size_of::<EndedKey>()];
 type ValueBytes = [u8; size_of::<Connection>()];
 
 /// The connections that are open.
+#[derive(Clone)]
 pub struct Connections {
-    map: HashMap<MapData, KeyBytes, ValueBytes>,
+    map: Arc<Mutex<Map>>,
     losses: Counters,
 }
 
+/// The kernel half's own table.
+type Map = HashMap<MapData, KeyBytes, ValueBytes>;
+
 impl Connections {
-    pub(crate) const fn new(map: HashMap<MapData, KeyBytes, ValueBytes>, losses: Counters) -> Self {
-        Self { map, losses }
+    pub(crate) fn new(map: Map, losses: Counters) -> Self {
+        Self { map: Arc::new(Mutex::new(map)), losses }
     }
 
-    /// Takes out the connections of a process that has ended: [`ChunkContent::Close`] of each,
-    /// with what no record told. `known` are those of which there were records.
+    /// Takes out the connections of a process that has ended, as far as they are in the shard:
+    /// [`ChunkContent::Close`] of each, with what no record told. `known` are those of which there
+    /// were records.
     pub fn left_by(
-        &mut self,
+        &self,
         pid: u32,
         known: Vec<ConnectionKey>,
+        shard: Shard,
     ) -> Vec<(ConnectionKey, ChunkContent)> {
+        // No code that holds the lock panics half-way through a change.
+        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left = known;
         // Of others, every record may have been lost.
         if self.losses.any_record() {
-            left.extend(self.of_process(pid));
+            left.extend(of_process(&map, pid).filter(|key| shard.holds(key)));
         }
-        left.into_iter().filter_map(|key| Some((key, self.take(&key)?))).collect()
+        left.into_iter().filter_map(|key| Some((key, take(&mut map, &key)?))).collect()
     }
+}
 
-    /// `None` when the kernel half knows the connection no more.
-    fn take(&mut self, connection: &ConnectionKey) -> Option<ChunkContent> {
-        let key = key_bytes(connection.pid, connection.object);
-        let value = self.map.get(&key, 0).ok()?;
-        if birth(&value)? != connection.birth {
-            return None;
-        }
-        // Gone already when the kernel half evicted it meanwhile.
-        let _ = self.map.remove(&key);
-        close(&value)
+/// `None` when the kernel half knows the connection no more.
+fn take(map: &mut Map, connection: &ConnectionKey) -> Option<ChunkContent> {
+    let key = key_bytes(connection.pid, connection.object);
+    let value = map.get(&key, 0).ok()?;
+    if birth(&value)? != connection.birth {
+        return None;
     }
+    // Gone already when the kernel half evicted it meanwhile.
+    let _ = map.remove(&key);
+    close(&value)
+}
 
-    /// The open connections of a process. Looks through all.
-    fn of_process(&self, pid: u32) -> Vec<ConnectionKey> {
-        self.map
-            .iter()
-            .filter_map(Result::ok)
-            .filter_map(|(key, value)| connection_key(&key, birth(&value)?))
-            .filter(|key| key.pid == pid)
-            .collect()
-    }
+/// The open connections of a process. Looks through all.
+fn of_process(map: &Map, pid: u32) -> impl Iterator<Item = ConnectionKey> {
+    map.iter()
+        .filter_map(Result::ok)
+        .filter_map(|(key, value)| connection_key(&key, birth(&value)?))
+        .filter(move |key| key.pid == pid)
 }
 
 /// Ends of connections and processes that the ring had no room for.

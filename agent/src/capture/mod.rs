@@ -13,6 +13,6 @@ pub use blocks::Blocks;
 pub use chunk::{Call, Chunk, ChunkContent, ConnectionKey, Direction, GapReason};
 pub use connections::{Connections, Ended};
 pub use losses::{Counters, Losses, LossesError};
-pub use queue::{Receiver, Sender, queue};
+pub use queue::{Receiver, Sender, Shard, queue};
 pub use ring::{Reader, Ring};
 pub use socket::{Endpoints, Method, Socket};

@@ -1,6 +1,7 @@
 //! The queue between the ring reader and the decoders, bounded by what its chunks weigh.
 //!
-//! Chunks go through it in batches: to wake the decoders costs more than to take a chunk.
+//! Chunks go through it in batches: to wake the decoders costs more than to take a chunk. Where one
+//! processor is not enough for them, each takes the chunks of some of the TLS objects, its shard.
 //!
 //! Plaintext that finds it full is dropped, and shows as a gap. Ends, gaps and sockets have room
 //! left when plaintext has none: without them a gap could not be told exactly.
@@ -16,7 +17,7 @@ use std::{
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, error::TryRecvError};
 
-use super::{Chunk, ChunkContent};
+use super::{Chunk, ChunkContent, ConnectionKey};
 
 /// A batch goes off at the latest when it holds so many chunks, or weighs so much.
 const BATCH: usize = 1024;
@@ -32,17 +33,49 @@ struct Batch {
 /// The end that chunks are put into.
 #[derive(Debug)]
 pub struct Sender {
+    lanes: Vec<Lane>,
+    /// Bytes that plaintext may take up in a lane; everything may take up twice as much.
+    limit: usize,
+}
+
+/// The way to one receiver.
+#[derive(Debug)]
+struct Lane {
     batches: UnboundedSender<Batch>,
     /// Not sent yet.
     next: Batch,
     held: Arc<AtomicUsize>,
-    /// Bytes that plaintext may take up; everything may take up twice as much.
-    limit: usize,
+}
+
+/// Which TLS objects belong to a receiver. The ends of processes belong to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    number: usize,
+    /// How many there are.
+    of: usize,
+}
+
+impl Shard {
+    /// The only one.
+    pub const ALL: Self = Self { number: 0, of: 1 };
+
+    /// Whether a connection is one of its own: later ones on the same TLS object are, too.
+    pub fn holds(self, connection: &ConnectionKey) -> bool {
+        shard(connection, self.of) == self.number
+    }
+}
+
+/// The number of the shard that a connection is in.
+fn shard(ConnectionKey { pid, object, .. }: &ConnectionKey, of: usize) -> usize {
+    // Fibonacci hashing: objects lie at multiples of many bytes.
+    let mixed = (object ^ u64::from(*pid).rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::try_from(mixed >> 33).unwrap_or_default() % of
 }
 
 /// The end that chunks come out of.
 #[derive(Debug)]
 pub struct Receiver {
+    shard: Shard,
     batches: UnboundedReceiver<Batch>,
     /// The rest of the last batch, and what the whole of it weighed.
     rest: vec::IntoIter<Chunk>,
@@ -50,24 +83,44 @@ pub struct Receiver {
     held: Arc<AtomicUsize>,
 }
 
-/// A queue that holds about so many bytes.
-pub fn queue(limit: usize) -> (Sender, Receiver) {
-    let (sender, receiver) = mpsc::unbounded_channel();
+/// A queue that holds about so many bytes, with so many receivers, at least one.
+pub fn queue(limit: usize, receivers: usize) -> (Sender, Vec<Receiver>) {
+    let of = receivers.max(1);
+    let (lanes, receivers) = (0..of).map(|number| lane(Shard { number, of })).unzip();
+    (Sender { lanes, limit: limit / of }, receivers)
+}
+
+fn lane(shard: Shard) -> (Lane, Receiver) {
+    let (sender, batches) = mpsc::unbounded_channel();
     let held = Arc::new(AtomicUsize::new(0));
-    let next = Batch::default();
-    let sender = Sender { batches: sender, next, held: Arc::clone(&held), limit };
-    let rest = Vec::new().into_iter();
-    (sender, Receiver { batches: receiver, rest, weight: 0, held })
+    let lane = Lane { batches: sender, next: Batch::default(), held: Arc::clone(&held) };
+    (lane, Receiver { shard, batches, rest: Vec::new().into_iter(), weight: 0, held })
 }
 
 impl Sender {
     /// Puts a chunk in; [`Sender::flush`] makes sure that it goes off. `false` when there was no
     /// room and it is dropped; that nobody takes chunks any more is no loss.
     pub fn send(&mut self, chunk: Chunk) -> bool {
+        if chunk.content == ChunkContent::Exit {
+            let sent = self.lanes.iter_mut().map(|lane| lane.send(chunk.clone(), self.limit));
+            return sent.fold(true, |all, sent| all & sent);
+        }
+        let number = shard(&chunk.connection, self.lanes.len());
+        self.lanes.get_mut(number).is_some_and(|lane| lane.send(chunk, self.limit))
+    }
+
+    /// Sends what was put in.
+    pub fn flush(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::flush);
+    }
+}
+
+impl Lane {
+    fn send(&mut self, chunk: Chunk, limit: usize) -> bool {
         let weight = weigh(&chunk);
         let limit = match chunk.content {
-            ChunkContent::Data { .. } => self.limit,
-            _ => self.limit.saturating_mul(2),
+            ChunkContent::Data { .. } => limit,
+            _ => limit.saturating_mul(2),
         };
         // Only this end adds, so it can only become less meanwhile.
         let held = self.held.load(Ordering::Relaxed).saturating_add(self.next.weight);
@@ -82,8 +135,7 @@ impl Sender {
         true
     }
 
-    /// Sends what was put in.
-    pub fn flush(&mut self) {
+    fn flush(&mut self) {
         if self.next.chunks.is_empty() {
             return;
         }
@@ -95,6 +147,11 @@ impl Sender {
 }
 
 impl Receiver {
+    /// Whose chunks come out of it.
+    pub const fn shard(&self) -> Shard {
+        self.shard
+    }
+
     /// The next chunk; `None` when there will be no more.
     pub async fn recv(&mut self) -> Option<Chunk> {
         loop {
@@ -145,7 +202,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::capture::{Call, ConnectionKey, Direction, GapReason};
+    use crate::capture::{Call, Direction, GapReason};
 
     fn chunk(content: ChunkContent) -> Chunk {
         let connection = ConnectionKey { pid: 1, object: 2, birth: 3 };
@@ -162,9 +219,41 @@ mod tests {
         })
     }
 
+    fn one(limit: usize) -> (Sender, Receiver) {
+        let (sender, mut receivers) = queue(limit, 1);
+        (sender, receivers.remove(0))
+    }
+
+    #[test]
+    fn every_connection_has_one_shard_and_ends_of_processes_have_all() {
+        let (mut sender, mut receivers) = queue(usize::MAX, 3);
+        for object in 0..300 {
+            let connection = ConnectionKey { pid: 1, object: object * 0x1000, birth: object };
+            sender.send(Chunk { connection, ..data() });
+        }
+        sender.send(chunk(ChunkContent::Exit));
+        sender.flush();
+        let mut seen = 0;
+        for receiver in &mut receivers {
+            let mut own = 0;
+            while let Ok(chunk) = receiver.try_recv() {
+                if chunk.content == ChunkContent::Exit {
+                    assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+                    break;
+                }
+                assert!(receiver.shard().holds(&chunk.connection));
+                own += 1;
+            }
+            assert!((50..150).contains(&own), "{own} of 300");
+            seen += own;
+        }
+        assert_eq!(seen, 300);
+        assert!(Shard::ALL.holds(&data().connection));
+    }
+
     #[test]
     fn the_end_finds_room_when_plaintext_does_not() {
-        let (mut sender, mut receiver) = queue(2 * (1000 + size_of::<Chunk>()));
+        let (mut sender, mut receiver) = one(2 * (1000 + size_of::<Chunk>()));
         assert!(sender.send(data()));
         sender.flush();
         assert!(sender.send(data()));
@@ -179,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_makes_room() {
-        let (mut sender, mut receiver) = queue(1500 + size_of::<Chunk>());
+        let (mut sender, mut receiver) = one(1500 + size_of::<Chunk>());
         for _ in 0..10 {
             assert!(sender.send(data()));
             assert!(!sender.send(data()));
@@ -193,7 +282,7 @@ mod tests {
 
     #[test]
     fn much_goes_off_by_itself() {
-        let (mut sender, mut receiver) = queue(usize::MAX);
+        let (mut sender, mut receiver) = one(usize::MAX);
         for _ in 0..BATCH {
             assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
             assert!(sender.send(chunk(ChunkContent::Exit)));

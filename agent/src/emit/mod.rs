@@ -8,7 +8,10 @@ mod text;
 mod units;
 mod url;
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::tz::TimeZone;
 
@@ -40,10 +43,14 @@ pub struct View {
     pub zone: TimeZone,
 }
 
-/// Writes records; buffered.
+/// Bytes that are written at once when there is much.
+const BUFFER: usize = 64 << 10;
+
+/// Writes records; buffered. Those that share an output write whole records in turns.
 #[derive(Debug)]
 pub struct Writer<W: Write> {
-    out: BufWriter<W>,
+    out: Arc<Mutex<W>>,
+    buffer: Vec<u8>,
     shape: Shape,
 }
 
@@ -62,21 +69,48 @@ impl<W: Write> Writer<W> {
             Format::Json => Shape::Json { bodies: view.bodies },
             Format::None => Shape::None,
         };
-        Self { out: BufWriter::with_capacity(64 << 10, out), shape }
+        Self { out: Arc::new(Mutex::new(out)), buffer: Vec::new(), shape }
+    }
+
+    /// So many writers to the same output, one if each of them needs to know what the others
+    /// write.
+    pub fn split(self, wanted: usize) -> Vec<Self> {
+        let mut all = Vec::new();
+        for _ in 1..wanted {
+            let shape = match &self.shape {
+                Shape::Text(_) => break,
+                Shape::Json { bodies } => Shape::Json { bodies: *bodies },
+                Shape::None => Shape::None,
+            };
+            all.push(Self { out: Arc::clone(&self.out), buffer: Vec::new(), shape });
+        }
+        all.push(self);
+        all
     }
 
     /// Writes one record.
     pub fn write(&mut self, record: &Record) -> io::Result<()> {
         match &mut self.shape {
-            Shape::Text(text) => text.write(record, &mut self.out),
-            Shape::Json { bodies } => json::write(record, *bodies, &mut self.out),
-            Shape::None => Ok(()),
+            Shape::Text(text) => text.write(record, &mut self.buffer)?,
+            Shape::Json { bodies } => json::write(record, *bodies, &mut self.buffer)?,
+            Shape::None => {}
         }
+        if self.buffer.len() < BUFFER { Ok(()) } else { self.hand_on(|_| Ok(())) }
     }
 
     /// Hands on what is buffered.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.hand_on(W::flush)
+    }
+
+    fn hand_on(&mut self, then: impl FnOnce(&mut W) -> io::Result<()>) -> io::Result<()> {
+        // An output whose writer panicked half-way is as good as it can get.
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = out.write_all(&self.buffer);
+        // What failed would fail again.
+        self.buffer.clear();
+        self.buffer.shrink_to(4 * BUFFER);
+        written.and_then(|()| then(&mut out))
     }
 }
 

@@ -74,6 +74,8 @@ impl Containers {
         };
         entries.insert(id.to_owned(), Entry { lookup, since: Instant::now() });
         drop(entries);
+        // All who wait, and whoever is about to.
+        self.changed.notify_waiters();
         self.changed.notify_one();
     }
 

@@ -83,6 +83,8 @@ impl Peers {
             let addresses = read(&peers.proc, &processes);
             let read = Some((now, containers));
             *peers.lock() = State { addresses, looking: false, read };
+            // All who wait, and whoever is about to.
+            peers.changed.notify_waiters();
             peers.changed.notify_one();
         });
         Owner::Pending

@@ -23,11 +23,18 @@ pub(super) struct SocketSearch {
 }
 
 impl SocketSearch {
-    /// The receiver gives processes whose ciphertext is to be followed, each once.
+    /// The receiver gives processes whose ciphertext is to be followed.
     pub(super) fn new(proc: PathBuf) -> (Self, UnboundedReceiver<u32>) {
         let (follow, wanted) = mpsc::unbounded_channel();
         let (found, results) = mpsc::unbounded_channel();
         (Self { proc, followed: HashSet::new(), follow, found, results }, wanted)
+    }
+
+    /// Another one, which tells the same receiver.
+    pub(super) fn another(&self) -> Self {
+        let (found, results) = mpsc::unbounded_channel();
+        let (proc, follow) = (self.proc.clone(), self.follow.clone());
+        Self { proc, followed: HashSet::new(), follow, found, results }
     }
 
     /// A connection's I/O is not done in the calls on its TLS object. `only`: the process has no

@@ -12,11 +12,11 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::{decoders::Decoders, sockets::SocketSearch};
 use crate::{
-    capture::{Chunk, ChunkContent, ConnectionKey, Connections, Receiver, Socket},
+    capture::{Chunk, ChunkContent, ConnectionKey, Connections, Receiver, Shard, Socket},
     decode::{self, Message, raw},
     emit::Writer,
     enrich::{Enricher, Note, Record},
-    reassemble::{Segment, SegmentContent, Streams},
+    reassemble::{Census, Segment, SegmentContent, Streams},
     recording::Recorder,
     select::Filters,
 };
@@ -57,6 +57,10 @@ pub(super) struct Node {
     /// What the kernel half knows at the end of a process.
     pub(super) kernel: Connections,
     pub(super) search: SocketSearch,
+    /// Which of the connections come through this stream.
+    pub(super) shard: Shard,
+    /// Those of all streams.
+    pub(super) census: Census,
 }
 
 /// Everything behind the ring buffer.
@@ -88,7 +92,9 @@ impl<W: Write> Stream<W> {
             segments: Vec::new(),
             messages: Vec::new(),
             settings,
-            streams: Streams::default(),
+            streams: node
+                .as_ref()
+                .map_or_else(Streams::default, |node| Streams::counted(node.census.clone())),
             node,
             enricher,
             writer,
@@ -220,12 +226,10 @@ impl<W: Write> Stream<W> {
             }
             _ => {}
         }
-        let Some(Node { search, .. }) = &mut self.node else { return };
+        let Some(Node { search, census, .. }) = &mut self.node else { return };
         match &chunk.content {
             ChunkContent::Elsewhere => {
-                let mut open = self.streams.of_process(connection.pid).into_iter();
-                let only = open.all(|other| other == connection);
-                search.elsewhere(connection, only);
+                search.elsewhere(connection, census.of(connection.pid) <= 1);
             }
             ChunkContent::Descriptor(number) => search.descriptor(connection, *number),
             ChunkContent::Exit => search.forget(connection.pid),
@@ -249,9 +253,9 @@ impl<W: Write> Stream<W> {
     /// Asks the kernel half how far the connections of a process had come that ended without
     /// ending them: the last records may have been lost.
     fn left_by(&mut self, exit: &Chunk) -> Vec<Chunk> {
-        let Some(Node { kernel, .. }) = &mut self.node else { return Vec::new() };
+        let Some(Node { kernel, shard, .. }) = &self.node else { return Vec::new() };
         let pid = exit.connection.pid;
-        let left = kernel.left_by(pid, self.streams.of_process(pid)).into_iter();
+        let left = kernel.left_by(pid, self.streams.of_process(pid), *shard).into_iter();
         left.map(|(connection, content)| Chunk { connection, content, ..exit.clone() }).collect()
     }
 

@@ -4,12 +4,13 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Error, Result, bail};
 use tokio::{
-    task::JoinHandle,
+    task::JoinSet,
     time::{self, Instant},
 };
 
@@ -27,6 +28,7 @@ use crate::{
     decode,
     emit::Writer,
     enrich::{Enricher, Names},
+    reassemble::Census,
     recording::{Asked, Recorder},
     select::Filters,
 };
@@ -61,6 +63,8 @@ pub struct Trace {
     pub record: Option<PathBuf>,
     /// Bytes of the ring buffer.
     pub ring_bytes: u32,
+    /// How many streams decode side by side; by the number of processors if not given.
+    pub decoders: Option<usize>,
     /// Most bytes copied from one call.
     pub max_call_bytes: u64,
     /// Most threads that are followed through a call at one time.
@@ -85,7 +89,8 @@ where
         logging: options.logging,
     })?;
     let (names, _runtimes) = Names::start(&options.proc);
-    let (chunks, queue) = queue(QUEUE);
+    let writers = writer.split(decoders(&options));
+    let (chunks, queues) = queue(QUEUE, writers.len());
     let mut reader = Reader::start(kernel.records, chunks).context("failed to watch the ring")?;
     let counts = Arc::new(Counts::default());
     let settings = Settings {
@@ -95,13 +100,23 @@ where
         count: options.count,
     };
     let (search, follow) = SocketSearch::new(options.proc.clone());
-    let node = Node { kernel: kernel.connections, search };
-    let enricher = Enricher::new(names.clone());
-    let mut stream = Stream::new(settings, Some(node), enricher, writer, Arc::clone(&counts));
-    if let Some(recorder) = recorder(&options)? {
-        stream.record(recorder);
+    let census = Census::default();
+    let mut streams = JoinSet::new();
+    for (writer, queue) in writers.into_iter().zip(queues) {
+        let node = Node {
+            kernel: kernel.connections.clone(),
+            search: search.another(),
+            shard: queue.shard(),
+            census: census.clone(),
+        };
+        let (enricher, settings) = (Enricher::new(names.clone()), settings.clone());
+        let mut stream = Stream::new(settings, Some(node), enricher, writer, Arc::clone(&counts));
+        // Then it is the only one.
+        if let Some(recorder) = recorder(&options)? {
+            stream.record(recorder);
+        }
+        streams.spawn(stream.run(queue));
     }
-    let mut stream = tokio::spawn(stream.run(queue));
 
     let selection = Selection::new(options.filters.clone(), kernel.verdicts);
     let matched = selection.as_ref().map(Selection::matched);
@@ -125,15 +140,12 @@ where
     let ended = tokio::select! {
         stopped = stopped() => { stopped.context("failed to watch for signals")?; None }
         () = sleep_until(deadline) => None,
-        ended = &mut stream => Some(ended.context("the decoders ended unexpectedly")?),
+        Some(ended) = streams.join_next() => Some(ended.context("the decoders ended unexpectedly")?),
         failed = reader.failed() => return Err(failed).context("failed to read the ring buffer"),
         () = announce => None,
     };
     let dropped = reader.finish();
-    let (ended, recorder) = match ended {
-        Some(ended) => ended,
-        None => finish(stream).await?,
-    };
+    let (ended, recorder) = finish(ended, streams).await?;
     let mut losses = Losses::read(&kernel.losses)?;
     losses.queue_full = dropped;
     let recorded = recorder.map_or(Ok(()), |recorder| recorder.finish(losses));
@@ -156,10 +168,32 @@ fn incomplete(error: io::Error, options: &Trace) -> Error {
     Error::new(error).context(format!("the recording {path} is incomplete"))
 }
 
-/// Lets the decoders finish what is queued, but not for ever: the output may be blocked.
-async fn finish(stream: JoinHandle<Finished>) -> Result<Finished> {
-    match time::timeout(GRACE, stream).await {
-        Ok(ended) => ended.context("the decoders ended unexpectedly"),
+/// How many streams decode side by side: one does for what a few processors can send.
+fn decoders(options: &Trace) -> usize {
+    // A recording has one order, and only one stream knows when it has written enough.
+    if options.record.is_some() || options.count.is_some() {
+        return 1;
+    }
+    let by_processors =
+        || thread::available_parallelism().map_or(1, usize::from).div_ceil(4).min(8);
+    options.decoders.unwrap_or_else(by_processors)
+}
+
+/// Lets the decoders finish what is queued, but not for ever: the output may be blocked. `first` is
+/// how one of them ended already.
+async fn finish(first: Option<Finished>, mut others: JoinSet<Finished>) -> Result<Finished> {
+    let all = async {
+        let mut finished = first;
+        while let Some(ended) = others.join_next().await {
+            let ended = ended.context("the decoders ended unexpectedly")?;
+            if matches!(finished, None | Some((Ended::Done, _))) {
+                finished = Some(ended);
+            }
+        }
+        finished.context("no decoder")
+    };
+    match time::timeout(GRACE, all).await {
+        Ok(finished) => finished,
         Err(_elapsed) => bail!("the output is blocked; some events were not written"),
     }
 }

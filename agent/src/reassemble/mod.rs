@@ -6,7 +6,7 @@
 mod streams;
 
 use bytes::Bytes;
-pub use streams::Streams;
+pub use streams::{Census, Streams};
 
 use crate::capture::{Call, ConnectionKey, Direction, GapReason};
 

@@ -1,6 +1,9 @@
 //! The expected offset of every stream, and what is missing before the next chunk.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{VecDeque, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use foldhash::{HashMap, HashSet};
 
@@ -13,9 +16,39 @@ const MAX_OPEN: usize = 131_072;
 /// How long a connection stays that the kernel half forgot, nanoseconds: its end may still come.
 const PATIENCE: u64 = 5_000_000_000;
 
-/// The streams of all connections.
+/// How many connections each process has open, in all shards.
+#[derive(Clone, Debug, Default)]
+pub struct Census(Arc<Mutex<HashMap<u32, usize>>>);
+
+impl Census {
+    /// How many a process has open.
+    pub fn of(&self, pid: u32) -> usize {
+        self.lock().get(&pid).copied().unwrap_or_default()
+    }
+
+    fn begin(&self, pid: u32) {
+        *self.lock().entry(pid).or_default() += 1;
+    }
+
+    fn end(&self, pid: u32) {
+        if let Entry::Occupied(mut open) = self.lock().entry(pid) {
+            *open.get_mut() = open.get().saturating_sub(1);
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+        // No code that holds the lock panics half-way through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The streams of a shard's connections.
 #[derive(Debug, Default)]
 pub struct Streams {
+    census: Census,
     open: HashMap<ConnectionKey, Open>,
     /// By process and TLS object: the birth of the newest connection.
     newest: HashMap<(u32, u64), u64>,
@@ -37,6 +70,11 @@ struct Open {
 }
 
 impl Streams {
+    /// Streams that are counted together with those of other shards.
+    pub fn counted(census: Census) -> Self {
+        Self { census, ..Self::default() }
+    }
+
     /// Takes a chunk and appends the segments that follow from it.
     pub fn push(&mut self, chunk: Chunk, out: &mut Vec<Segment>) {
         let Chunk { connection, call, content } = chunk;
@@ -127,6 +165,7 @@ impl Streams {
 
     fn begin(&mut self, connection: ConnectionKey, call: Call, out: &mut Vec<Segment>) {
         let ConnectionKey { pid, object, birth } = connection;
+        self.census.begin(pid);
         if let Some(birth) = self.newest.insert((pid, object), birth) {
             let before = ConnectionKey { birth, ..connection };
             self.superseded.push_back((call.returned, before));
@@ -168,6 +207,7 @@ impl Streams {
             self.newest.remove(&object);
         }
         if self.open.remove(&connection).is_some() {
+            self.census.end(connection.pid);
             self.over.insert(connection);
             self.ended.push_back((call.returned, connection));
             out.push(Segment { connection, call, content: SegmentContent::End });

@@ -10,7 +10,11 @@ use tlstap_tests::{
 
 use super::session::Session;
 
-crate::tests![a_thousand_over_32_threads, of_16_forked_workers];
+crate::tests![
+    a_thousand_over_32_threads,
+    a_thousand_over_32_threads_by_three_decoders,
+    of_16_forked_workers,
+];
 
 /// That is more than the agent can write on a small machine: what it left out is a gap, and what
 /// it told is enough to show that each byte stands where it belongs.
@@ -26,7 +30,16 @@ fn enough(told: &[Told]) -> Result<()> {
 
 /// Each connection is moved by many of the threads.
 fn a_thousand_over_32_threads(node: &Node) -> Result<()> {
-    let mut session = Session::start(node, &[], 2_000)?;
+    a_thousand(node, &[])
+}
+
+/// Which decode side by side, and write in turns.
+fn a_thousand_over_32_threads_by_three_decoders(node: &Node) -> Result<()> {
+    a_thousand(node, &["--decoders", "3"])
+}
+
+fn a_thousand(node: &Node, arguments: &[&str]) -> Result<()> {
+    let mut session = Session::start(node, arguments, 2_000)?;
     let flags = ["--pairs", "1000", "--nonblocking", "32", "--tcp", "--rounds", "3"];
     let (ends, told) = session.exchange(node.exact()?.flags(&flags), &[1, 100, 2_000])?;
     ensure!(ends.len() == 2_000 && told.len() == 4_000, "{} ends", ends.len());

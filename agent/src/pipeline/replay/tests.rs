@@ -66,8 +66,8 @@ impl Live {
         let writer = writer(said.reopen().unwrap());
         let mut stream = Stream::new(settings, None, enricher, writer, Arc::default());
         stream.record(Recorder::create(&folder.path().join("a.tlstap"), asked).unwrap());
-        let (chunks, queue) = queue(1 << 20);
-        let stream = tokio::spawn(stream.run(queue));
+        let (chunks, mut queues) = queue(1 << 20, 1);
+        let stream = tokio::spawn(stream.run(queues.remove(0)));
         Self { folder, names, chunks, _wanted: wanted, stream, said }
     }
 
