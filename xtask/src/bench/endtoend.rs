@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 
 use super::{
     Plan,
+    goals::{
+        Bound::{AtLeast, AtMost},
+        Goal,
+    },
     ground::Ground,
     library,
     load::{CASES, Case, Client, Style},
@@ -48,7 +52,7 @@ struct Results {
     sessions: Vec<Session>,
 }
 
-pub(super) fn measure(ground: &Ground, plan: &Plan) -> Result<Value> {
+pub(super) fn measure(ground: &Ground, plan: &Plan) -> Result<(Value, Vec<Goal>)> {
     let server = Server::start(ground)?;
     let bench = Bench { ground, client: Client::new(ground, &server)?, server: &server, plan };
     let rates = bench.rates()?;
@@ -66,7 +70,54 @@ pub(super) fn measure(ground: &Ground, plan: &Plan) -> Result<Value> {
         throughput(&all, plan, title, figure)?;
     }
     paced(&all, plan)?;
-    Ok(all.iter().map(|results| results.json(plan)).collect())
+    Ok((all.iter().map(|results| results.json(plan)).collect(), goals(&all, plan)))
+}
+
+/// What is to hold under load.
+fn goals(all: &[Results], plan: &Plan) -> Vec<Goal> {
+    let of = |variant: Variant, case: Case, figure: Figure| {
+        let results = all.iter().find(|results| results.variant == variant)?;
+        results.of(case, figure).map(|spread| spread.median)
+    };
+    let of_peer = |case, figure: Figure| {
+        let peers = [Variant::Bpftrace, Variant::Sslsniff].map(|peer| of(peer, case, figure));
+        peers.into_iter().flatten()
+    };
+    let quotient = |one: Option<f64>, other: Option<f64>| Some(one? / other?);
+    let mut goals = Vec::new();
+    for &case in &plan.cases {
+        let name = case.name;
+        let mut goal = |what: &str, value, bound| {
+            goals.push(Goal::new(format!("{name}: {what}"), value, bound));
+        };
+        if case.style == Style::Paced {
+            let sum = if case.name == "16KiB-paced" { 0.25 } else { 0.18 };
+            let most = |figure| of_peer(case, figure).reduce(f64::max);
+            let share = |variant, figure: Figure| quotient(of(variant, case, figure), most(figure));
+            goal("added p50, to a peer's", share(Variant::Text, p50), AtMost(0.2));
+            goal("added server CPU, to a peer's", share(Variant::Text, server), AtMost(sum));
+            goal(
+                "tracer CPU at equal output, to a peer's",
+                share(Variant::Text, tracer),
+                AtMost(0.15),
+            );
+            continue;
+        }
+        let ours = of(Variant::None, case, ratio);
+        goal("requests/s to untraced", ours, AtLeast(case.goal));
+        goal("to the floor", quotient(ours, of(Variant::Floor, case, ratio)), AtLeast(0.8));
+        let json = of(Variant::Json, case, ratio);
+        goal("-o json to -o none", quotient(json, ours), AtLeast(0.85));
+        if case.name == "100B" {
+            let best = of_peer(case, ratio).reduce(f64::max);
+            goal("to the best peer", quotient(ours, best), AtLeast(3.0));
+        }
+    }
+    for results in all.iter().filter(|results| results.variant.is_ours()) {
+        let name = format!("{}: captured to expected", results.variant.name());
+        goals.push(Goal::new(name, results.lowest_captured(), AtLeast(0.9995)));
+    }
+    goals
 }
 
 struct Bench<'a> {
@@ -126,6 +177,13 @@ impl Results {
     fn of(&self, case: Case, figure: impl Fn(&Pair) -> Option<f64>) -> Option<Spread> {
         let pairs = self.sessions.iter().flat_map(|session| &session.pairs);
         Spread::of(pairs.filter(|pair| pair.case == case.name).filter_map(figure))
+    }
+
+    fn lowest_captured(&self) -> Option<f64> {
+        let shares = self.sessions.iter().filter_map(|session| {
+            Some(session.captured.bytes? as f64 / session.expected.max(1) as f64)
+        });
+        shares.reduce(f64::min)
     }
 
     /// The lowest of captured/expected, and what the tracer said of the worst.

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::library::{self, Mapping, Sites};
+use super::{
+    library::{self, Mapping, Sites},
+    sslsniff::Sslsniff,
+};
 use crate::{command, workspace};
 
 /// The prepared folder; removed when dropped.
@@ -18,6 +21,8 @@ pub(super) struct Ground {
     pub(super) agent: PathBuf,
     /// Where the floor's probes go.
     pub(super) sites: Sites,
+    /// Where it can be had.
+    pub(super) sslsniff: Option<Sslsniff>,
 }
 
 /// Pages by name and size.
@@ -31,7 +36,7 @@ const PROGRAMS: [(&str, &str); 3] = [
 ];
 
 impl Ground {
-    pub(super) fn prepare(agent: PathBuf) -> Result<Self> {
+    pub(super) fn prepare(agent: PathBuf, sslsniff: bool) -> Result<Self> {
         let folder = folder()?.join("ground");
         if folder.exists() {
             // Of a run that was killed.
@@ -42,7 +47,10 @@ impl Ground {
         library::copies(&server, &folder.join("server"), Mapping::Plain)?;
         library::copies(&server, &folder.join("client"), Mapping::Writable)?;
         let sites = Sites::of(&library::tls(&folder.join("server")))?;
-        let ground = Self { folder, agent, sites };
+        let sslsniff = sslsniff.then(|| Sslsniff::prepare(&folder)).and_then(|prepared| {
+            prepared.inspect_err(|error| eprintln!("xtask: sslsniff is left out: {error:#}")).ok()
+        });
+        let ground = Self { folder, agent, sites, sslsniff };
         ground.write_pages()?;
         ground.make_certificate()?;
         ground.compile()?;

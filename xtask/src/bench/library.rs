@@ -132,7 +132,10 @@ pub(super) fn unprobed(pid: u32, library: &Path) -> Result<()> {
     let deadline = Instant::now() + DETACHED;
     while !is_unprobed(pid, library)? {
         if Instant::now() > deadline {
-            bail!("there are still probes in {} after {DETACHED:?}", library.display());
+            bail!(
+                "{} is probed for {DETACHED:?} now: is another tracer at work?",
+                library.display()
+            );
         }
         thread::sleep(Duration::from_millis(20));
     }

@@ -5,6 +5,7 @@
 //! it starts end with it, however it ends.
 
 mod endtoend;
+mod goals;
 mod ground;
 mod library;
 mod load;
@@ -12,6 +13,7 @@ mod micro;
 mod process;
 mod scaling;
 mod server;
+mod sslsniff;
 mod stats;
 mod table;
 mod tracer;
@@ -26,6 +28,7 @@ use crate::{
     build, command,
     packages::{self, Package},
 };
+use goals::Goal;
 use ground::Ground;
 use load::Case;
 use tracer::Variant;
@@ -50,6 +53,9 @@ pub(crate) struct Args {
     /// Seconds of each run of a client
     #[arg(long)]
     seconds: Option<u32>,
+    /// Fail when a goal is missed
+    #[arg(long)]
+    check: bool,
     /// Measure this agent instead of building it
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
@@ -85,47 +91,58 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
     let (began, before) = (Instant::now(), load_average());
     eprintln!("xtask: load average {before}; other programs at work make the numbers worse");
     tracer::adopt()?;
-    let ground = Ground::prepare(agent)?;
-    let mut results = Map::new();
+    let ground = Ground::prepare(agent, args.loads(Variant::Sslsniff))?;
+    let (mut results, mut goals) = (Map::new(), Vec::new());
     results.insert("load_average".into(), json!({"before": before}));
     for part in Part::value_variants() {
-        if args.part.is_empty() || args.part.contains(part) {
-            let (name, result) = part.measure(&ground, args)?;
+        if args.measures(*part) {
+            let (name, result, more) = part.measure(&ground, args)?;
             results.insert(name.to_owned(), result);
+            goals.extend(more);
         }
     }
     results.insert("seconds".into(), json!(began.elapsed().as_secs()));
-    write(&Value::Object(results))
+    results.insert("goals".into(), goals::json(&goals));
+    write(&Value::Object(results))?;
+    goals::print(&goals)?;
+    if args.check { goals::check(&goals) } else { Ok(()) }
 }
 
 impl Part {
-    fn measure(self, ground: &Ground, args: &Args) -> Result<(&'static str, Value)> {
-        Ok(match self {
-            Self::Micro => ("micro", micro::measure(ground, args.quick)?),
-            Self::Load => ("load", endtoend::measure(ground, &plan(args))?),
+    fn measure(self, ground: &Ground, args: &Args) -> Result<(&'static str, Value, Vec<Goal>)> {
+        let (name, (result, goals)) = match self {
+            Self::Micro => ("micro", (micro::measure(ground, args.quick)?, Vec::new())),
+            Self::Load => ("load", endtoend::measure(ground, &plan(args, ground))?),
             Self::Scale => ("scale", scaling::measure(ground, args.quick)?),
-        })
+        };
+        Ok((name, result, goals))
     }
 }
 
-fn plan(args: &Args) -> Plan {
-    const QUICK: [Variant; 3] = [Variant::None, Variant::Bpftrace, Variant::Floor];
-    let chosen = |variant: &&Variant| match args.tracer.as_slice() {
-        [] => !args.quick || QUICK.contains(variant),
-        chosen => chosen.contains(variant),
-    };
-    let can_run = |variant: &&Variant| match variant.hindrance() {
-        Some(reason) => {
-            eprintln!("xtask: {} is left out: {reason}", variant.name());
-            false
-        }
-        None => true,
-    };
-    let all = Variant::value_variants().iter().filter(chosen).filter(can_run);
+impl Args {
+    fn measures(&self, part: Part) -> bool {
+        self.part.is_empty() || self.part.contains(&part)
+    }
+
+    /// Whether a tracer is wanted under load.
+    fn loads(&self, variant: Variant) -> bool {
+        const QUICK: [Variant; 3] = [Variant::None, Variant::Bpftrace, Variant::Floor];
+        let wanted = match self.tracer.as_slice() {
+            [] => !self.quick || QUICK.contains(&variant),
+            chosen => chosen.contains(&variant),
+        };
+        wanted && self.measures(Part::Load)
+    }
+}
+
+fn plan(args: &Args, ground: &Ground) -> Plan {
+    let can_run = |variant: Variant| variant != Variant::Sslsniff || ground.sslsniff.is_some();
+    let all = Variant::value_variants().iter().copied();
+    let all = all.filter(|variant| args.loads(*variant) && can_run(*variant));
     Plan {
         rounds: args.rounds.unwrap_or(if args.quick { 1 } else { 3 }),
         seconds: f64::from(args.seconds.unwrap_or(1)),
-        variants: all.copied().collect(),
+        variants: all.collect(),
         cases: endtoend::cases(&args.case, args.quick),
     }
 }

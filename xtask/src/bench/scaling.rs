@@ -7,6 +7,10 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{
+    goals::{
+        Bound::{AtLeast, AtMost},
+        Goal,
+    },
     ground::Ground,
     library,
     process::{Core, Running, on},
@@ -40,14 +44,33 @@ struct Scaled {
     captured: Captured,
 }
 
-pub(super) fn measure(ground: &Ground, quick: bool) -> Result<Value> {
+pub(super) fn measure(ground: &Ground, quick: bool) -> Result<(Value, Vec<Goal>)> {
     let mut all = Vec::new();
     for &(connections, processes) in if quick { &QUICK[..] } else { &SIZES } {
         eprintln!("xtask: {connections} connections in {processes} processes");
         all.push(scaled(ground, connections, processes, if quick { 2 } else { 5 })?);
     }
     print(&all)?;
-    Ok(all.iter().map(Scaled::json).collect())
+    Ok((all.iter().map(Scaled::json).collect(), goals(&all)))
+}
+
+/// What is to hold however many there are.
+fn goals(all: &[Scaled]) -> Vec<Goal> {
+    let of = |wanted: u64| all.iter().find(|one| one.connections == wanted && one.processes == 2);
+    let grows = |cost: fn(&Scaled) -> f64| Some(cost(of(10_000)?) / cost(of(10)?));
+    let memory = |connections| Some(of(connections)?.resident_kib as f64 / 1024.0);
+    let mut goals = vec![
+        Goal::new("added a call, 10,000 connections to 10", grows(Scaled::added), AtMost(1.2)),
+        Goal::new("agent's processor a call, likewise", grows(|one| one.agent), AtMost(1.2)),
+        Goal::new("agent's memory at 10 connections, MiB", memory(10), AtMost(60.0)),
+        Goal::new("agent's memory at 10,000 connections, MiB", memory(10_000), AtMost(150.0)),
+    ];
+    for one in all {
+        let Scaled { connections, processes, .. } = one;
+        let name = format!("{connections} connections, {processes} processes: captured");
+        goals.push(Goal::new(name, Some(one.share()), AtLeast(0.9995)));
+    }
+    goals
 }
 
 /// The program that makes TLS calls when told to.
@@ -131,6 +154,10 @@ fn settled(tracer: &Tracer) -> Result<u64> {
 }
 
 impl Scaled {
+    fn added(&self) -> f64 {
+        self.traced - self.plain
+    }
+
     fn share(&self) -> f64 {
         self.captured.bytes.unwrap_or(0) as f64 / self.expected as f64
     }
@@ -140,7 +167,7 @@ impl Scaled {
             "connections": self.connections,
             "processes": self.processes,
             "untraced_ns_per_call": self.plain,
-            "added_ns_per_call": self.traced - self.plain,
+            "added_ns_per_call": self.added(),
             "agent_ns_per_call": self.agent,
             "agent_resident_kib": self.resident_kib,
             "ready_ms": self.ready.as_secs_f64() * 1e3,
@@ -168,7 +195,7 @@ fn print(all: &[Scaled]) -> Result<()> {
             one.connections.to_string(),
             one.processes.to_string(),
             format!("{:.0}", one.plain),
-            format!("{:.0}", one.traced - one.plain),
+            format!("{:.0}", one.added()),
             format!("{:.0}", one.agent),
             format!("{:.1}", one.resident_kib as f64 / 1024.0),
             format!("{:.0}", one.ready.as_secs_f64() * 1e3),

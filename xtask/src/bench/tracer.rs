@@ -16,8 +16,8 @@ use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 use super::{
     ground::Ground,
     process::{Core, Running, on},
+    sslsniff,
 };
-use crate::command;
 
 const START: Duration = Duration::from_secs(20);
 /// Detaching takes the kernel 0.1 s a probe.
@@ -57,24 +57,14 @@ impl Variant {
         }
     }
 
-    /// Why it cannot run here, if it cannot.
-    pub(super) fn hindrance(self) -> Option<&'static str> {
-        let tool = || command::find("sslsniff-bpfcc").is_some();
-        let headers = || {
-            let release = command::output(Command::new("uname").arg("-r")).unwrap_or_default();
-            let build = PathBuf::from(format!("/lib/modules/{}/build", release.trim()));
-            build.exists() || std::env::var_os("BCC_KERNEL_SOURCE").is_some()
-        };
-        match self {
-            Self::Sslsniff if !tool() => Some("install bpfcc-tools to have it measured"),
-            Self::Sslsniff if !headers() => Some("it needs this kernel's headers"),
-            _ => None,
-        }
+    /// Whether it is tlstap.
+    pub(super) const fn is_ours(self) -> bool {
+        matches!(self, Self::None | Self::Json | Self::Text)
     }
 
     /// Starts it on a process with the probed library.
     pub(super) fn start(self, ground: &Ground, pid: u32) -> Result<Tracer> {
-        self.launch(self.command(ground, pid), ground.path("output"))
+        self.launch(self.command(ground, pid)?, ground.path("output"))
     }
 
     fn launch(self, command: Command, output: PathBuf) -> Result<Tracer> {
@@ -88,9 +78,9 @@ impl Variant {
         Ok(Tracer { variant: self, running, output, ready_after: begun.elapsed() })
     }
 
-    fn command(self, ground: &Ground, pid: u32) -> Command {
+    fn command(self, ground: &Ground, pid: u32) -> Result<Command> {
         let output = ground.path("output");
-        match self {
+        Ok(match self {
             Self::None => tlstap(ground, pid, "none"),
             Self::Json | Self::Text => {
                 let mut tlstap =
@@ -106,14 +96,12 @@ impl Variant {
                 bpftrace
             }
             Self::Sslsniff => {
-                let shell = "exec sslsniff-bpfcc -p \"$1\" >\"$2\"";
-                let mut sslsniff = on(Core::Others, "sh");
-                sslsniff.args(["-c", shell, "sh", &pid.to_string()]).arg(output);
-                sslsniff
+                let sslsniff = ground.sslsniff.as_ref().context("sslsniff is not there")?;
+                sslsniff.command(pid, &output)
             }
             Self::Probes => floor(ground, "empty"),
             Self::Floor => floor(ground, "copy"),
-        }
+        })
     }
 }
 
@@ -262,7 +250,13 @@ fn captured(variant: Variant, said: &[String], output: &Path) -> Result<Captured
             let note = if lost == 0 { "buffers cut at 200 B".into() } else { "lost events".into() };
             Ok(Captured { bytes: Some(printed(&text)), note })
         }
-        Variant::Sslsniff => Ok(Captured { bytes: None, note: "not counted".to_owned() }),
+        Variant::Sslsniff => {
+            let text = fs::read(output).context("sslsniff wrote nothing")?;
+            let lost = said.iter().filter(|line| line.contains("lost")).count();
+            let cut = format!("buffers cut at {} KiB", sslsniff::MAX_BYTES >> 10);
+            let note = if lost == 0 { cut } else { format!("{cut}, lost events {lost} times") };
+            Ok(Captured { bytes: Some(sslsniff::printed(&text)), note })
+        }
         Variant::Probes => Ok(Captured { bytes: None, note: "captures nothing".to_owned() }),
         Variant::Floor => {
             let line = said.iter().find_map(|line| line.strip_prefix("captured "));

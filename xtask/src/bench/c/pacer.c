@@ -2,7 +2,7 @@
  *
  * pacer PORT PATH CONNECTIONS REQUESTS-A-SECOND SECONDS
  *
- * The time of an answer counts from the moment when its request was due, so that a server that
+ * The connections, each with a thread of its own, take turns. The time of an answer counts from the moment when its request was due, so that a server that
  * stands still is not spared the requests that could not be sent meanwhile. Prints
  *
  *   requests=N bytes=N p50_ns=N p99_ns=N mean_ns=N
@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +22,21 @@
 #include <time.h>
 #include <unistd.h>
 
-static char answer[1 << 21], request[512];
-static size_t answer_length, request_length;
+struct client {
+    pthread_t thread;
+    SSL *ssl;
+    /* Every so many of all requests is its own. */
+    size_t number, of;
+    char *answer;
+    size_t answer_length;
+};
+
+enum { ROOM = 1 << 21 };
+
+static char request[512];
+static size_t request_length, requests;
+static double rate;
+static uint64_t begun, *took;
 
 static void fail(const char *what)
 {
@@ -60,7 +74,7 @@ static SSL *connect_to(SSL_CTX *context, int port)
 }
 
 /* The length of the answer that begins with these bytes; 0 while its head is not complete. */
-static size_t length_of(size_t have)
+static size_t length_of(char *answer, size_t have)
 {
     const char *end, *field;
     answer[have] = 0;
@@ -71,19 +85,33 @@ static size_t length_of(size_t have)
     return (size_t)(end + 4 - answer) + strtoul(field + 16, NULL, 10);
 }
 
-static void ask(SSL *ssl)
+static void ask(struct client *client)
 {
     size_t have = 0;
-    if (SSL_write(ssl, request, (int)request_length) <= 0)
+    if (SSL_write(client->ssl, request, (int)request_length) <= 0)
         fail("write");
-    while (answer_length == 0 || have < answer_length) {
-        int got = SSL_read(ssl, answer + have, (int)(sizeof answer - 1 - have));
+    while (client->answer_length == 0 || have < client->answer_length) {
+        int got = SSL_read(client->ssl, client->answer + have, (int)(ROOM - 1 - have));
         if (got <= 0)
             fail("read");
         have += (size_t)got;
-        if (answer_length == 0)
-            answer_length = length_of(have);
+        if (client->answer_length == 0)
+            client->answer_length = length_of(client->answer, have);
     }
+}
+
+static void *run(void *argument)
+{
+    struct client *client = argument;
+    size_t number;
+    prctl(PR_SET_TIMERSLACK, 1);
+    for (number = client->number; number < requests; number += client->of) {
+        uint64_t due = begun + (uint64_t)((double)number * 1e9 / rate);
+        wait_until(due);
+        ask(client);
+        took[number] = now() - due;
+    }
+    return NULL;
 }
 
 static int order(const void *left, const void *right)
@@ -95,37 +123,40 @@ static int order(const void *left, const void *right)
 int main(int argc, char **argv)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    size_t connections, requests, number;
-    uint64_t begun, sum = 0, *took;
-    double rate;
+    size_t connections, number;
+    uint64_t sum = 0;
     if (argc != 6) {
         fputs("usage: pacer PORT PATH CONNECTIONS RATE SECONDS\n", stderr);
         return 2;
     }
-    prctl(PR_SET_TIMERSLACK, 1);
     connections = strtoul(argv[3], NULL, 10);
     rate = atof(argv[4]);
     requests = (size_t)(rate * atof(argv[5])) + 1;
     took = calloc(requests, sizeof *took);
-    SSL **all = calloc(connections, sizeof *all);
+    struct client *clients = calloc(connections, sizeof *clients);
     request_length = (size_t)snprintf(request, sizeof request,
                                       "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", argv[2]);
-    for (number = 0; number < connections; number++)
-        all[number] = connect_to(context, atoi(argv[1]));
-    for (number = 0; number < connections; number++)
-        ask(all[number]);
-    begun = now();
-    for (number = 0; number < requests; number++) {
-        uint64_t due = begun + (uint64_t)((double)number * 1e9 / rate);
-        wait_until(due);
-        ask(all[number % connections]);
-        took[number] = now() - due;
-        sum += took[number];
+    for (number = 0; number < connections; number++) {
+        struct client *client = &clients[number];
+        client->ssl = connect_to(context, atoi(argv[1]));
+        client->answer = malloc(ROOM);
+        client->number = number;
+        client->of = connections;
+        ask(client);
     }
+    begun = now();
+    for (number = 0; number < connections; number++)
+        if (pthread_create(&clients[number].thread, NULL, run, &clients[number]) != 0)
+            fail("thread");
+    for (number = 0; number < connections; number++)
+        pthread_join(clients[number].thread, NULL);
+    for (number = 0; number < requests; number++)
+        sum += took[number];
     qsort(took, requests, sizeof *took, order);
     printf("requests=%zu bytes=%llu p50_ns=%llu p99_ns=%llu mean_ns=%llu\n",
            requests + connections,
-           (unsigned long long)(requests + connections) * (request_length + answer_length),
+           (unsigned long long)(requests + connections) *
+               (request_length + clients[0].answer_length),
            (unsigned long long)took[requests / 2], (unsigned long long)took[requests * 99 / 100],
            (unsigned long long)(sum / requests));
     return 0;
