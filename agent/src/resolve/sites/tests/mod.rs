@@ -1,6 +1,7 @@
 //! Plans, by the bytes of functions, and by what functions really do.
 #![cfg(target_arch = "x86_64")]
 
+mod aarch64;
 mod gate;
 mod lines;
 mod machine;
@@ -8,7 +9,7 @@ mod property;
 
 use std::ops::Range;
 
-use super::{Code, Extent, Needs};
+use super::{Architecture, Code, Extent, Needs};
 
 /// Where the functions of tests lie.
 const BASE: u64 = 0x1000;
@@ -24,6 +25,10 @@ const OBJECT: Needs = Needs { arguments: 1, stack: false, memory: false };
 struct Bytes<'a>(&'a [u8]);
 
 impl Code for Bytes<'_> {
+    fn architecture(&self) -> Architecture {
+        Architecture::X86_64
+    }
+
     fn bytes(&self, address: u64, len: u64) -> Option<&[u8]> {
         let start = usize::try_from(address.checked_sub(BASE)?).ok()?;
         let rest = self.0.get(start..).filter(|rest| !rest.is_empty())?;

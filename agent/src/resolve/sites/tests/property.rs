@@ -16,7 +16,7 @@ use object::read::ReadCache;
 use tempfile::TempDir;
 
 use super::{
-    super::{Class, Code, Extent, Needs, Site, plan, prologue},
+    super::{Architecture, Class, Code, Extent, Needs, Site, plan, prologue},
     machine::{Image, Machine, RETURNED, Stepped},
     *,
 };
@@ -196,6 +196,10 @@ struct Known<'a, 'd> {
 }
 
 impl Code for Known<'_, '_> {
+    fn architecture(&self) -> Architecture {
+        self.elf.architecture()
+    }
+
     fn bytes(&self, address: u64, len: u64) -> Option<&[u8]> {
         self.elf.bytes(address, len)
     }
