@@ -44,7 +44,8 @@ impl Image {
     /// The library with this path, which may be a link.
     #[expect(clippy::disallowed_methods, reason = "a path of this machine")]
     pub(super) fn library(path: &Path) -> Self {
-        Self::Library(path.canonicalize().unwrap())
+        let real = path.canonicalize();
+        Self::Library(real.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
     }
 
     /// As the kernel shows it.

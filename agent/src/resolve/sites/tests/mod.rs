@@ -16,6 +16,9 @@ const BASE: u64 = 0x1000;
 
 /// Arguments and stack pointer.
 const FOLLOWED: Needs = Needs { arguments: 5, stack: true, memory: true };
+/// The arguments of calls that move bytes, and the stack pointer: what `gnutls_record_send` and
+/// `PR_Write` take.
+const DATA: Needs = Needs { arguments: 3, stack: true, memory: true };
 /// Arguments and what they point to.
 const ENTERED: Needs = Needs { arguments: 5, stack: false, memory: true };
 /// The object only.
