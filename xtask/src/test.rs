@@ -48,6 +48,7 @@ fn test_packages() -> Result<()> {
             Package::new("g++", "c++"),
             Package::new("gcc", "cc"),
             Package::new("gnutls-bin", &gnutls),
+            Package::new("golang-go", "go"),
             Package::new("iproute2", "ip"),
             Package::new("libc6-dev", "/usr/include/stdio.h"),
             Package::new("libnspr4", &nspr),

@@ -3,9 +3,11 @@
 
 mod aarch64;
 mod gate;
+mod go;
 mod lines;
 mod machine;
 mod property;
+mod trace;
 
 use std::ops::Range;
 
