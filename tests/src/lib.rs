@@ -17,6 +17,7 @@ pub mod docker;
 pub mod event;
 pub mod exact;
 pub mod feed;
+pub mod go;
 pub mod killed;
 pub mod libraries;
 pub mod musl;

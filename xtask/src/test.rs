@@ -1,6 +1,6 @@
 //! `cargo xtask test [-- FILTER]`: all tiers, each with what it needs.
 
-use std::ffi::OsString;
+use std::{env::consts::ARCH, ffi::OsString};
 
 use anyhow::{Result, bail};
 
@@ -32,6 +32,10 @@ pub(crate) fn test(args: &Args) -> Result<()> {
 
 /// What the tests start or compile against.
 fn test_packages() -> Result<()> {
+    let library = |name| format!("/usr/lib/{ARCH}-linux-gnu/{name}");
+    // Of the libraries whose functions the unit tests execute. The package of libgnutls has another
+    // name in each release.
+    let [gnutls, nspr, nss] = ["libgnutls.so.30", "libnspr4.so", "libssl3.so"].map(library);
     packages::ensure(
         "testing",
         &[
@@ -43,8 +47,12 @@ fn test_packages() -> Result<()> {
             Package::new("docker.io", "dockerd"),
             Package::new("g++", "c++"),
             Package::new("gcc", "cc"),
+            Package::new("gnutls-bin", &gnutls),
+            Package::new("golang-go", "go"),
             Package::new("iproute2", "ip"),
             Package::new("libc6-dev", "/usr/include/stdio.h"),
+            Package::new("libnspr4", &nspr),
+            Package::new("libnss3", &nss),
             Package::new("libssl-dev", "/usr/include/openssl/ssl.h"),
             Package::new("make", "make"),
             Package::new("musl-tools", "musl-gcc"),

@@ -15,7 +15,7 @@ use object::{
 };
 use thiserror::Error;
 
-use super::Method;
+use super::{Method, sites::Architecture};
 
 /// Most bytes read at once: one section or one table.
 const MAX_READ: u64 = 64 << 20;
@@ -57,6 +57,7 @@ impl<'d> ReadRef<'d> for Bounded<'d> {
 
 /// The parts of a 64-bit ELF file that resolution needs.
 pub(crate) struct Elf<'d> {
+    architecture: Architecture,
     data: Bounded<'d>,
     endian: Endianness,
     segments: &'d [ProgramHeader64<Endianness>],
@@ -87,7 +88,12 @@ impl<'d> Elf<'d> {
         let malformed = |_| ElfError::Malformed;
         let header = FileHeader64::<Endianness>::parse(data).map_err(malformed)?;
         let endian = header.endian().map_err(malformed)?;
-        if header.e_machine(endian) != MACHINE {
+        let architecture = match header.e_machine(endian) {
+            elf::EM_X86_64 => Architecture::X86_64,
+            elf::EM_AARCH64 => Architecture::Aarch64,
+            _ => return Err(ElfError::Architecture),
+        };
+        if architecture != NATIVE {
             return Err(ElfError::Architecture);
         }
         let segments = header.program_headers(endian, data).map_err(malformed)?;
@@ -98,7 +104,11 @@ impl<'d> Elf<'d> {
             .ok()
             .and_then(|index| sections.get(index.0)?.data(endian, data).ok())
             .unwrap_or(&[]);
-        Ok(Self { data, endian, segments, sections, names })
+        Ok(Self { architecture, data, endian, segments, sections, names })
+    }
+
+    pub(crate) const fn architecture(&self) -> Architecture {
+        self.architecture
     }
 
     /// The functions of `.dynsym`, then those of `.symtab`; undefined ones are left out.
@@ -185,7 +195,8 @@ impl<'d> Elf<'d> {
     }
 }
 
+/// What this machine runs.
 #[cfg(target_arch = "x86_64")]
-const MACHINE: elf::Machine = elf::EM_X86_64;
+const NATIVE: Architecture = Architecture::X86_64;
 #[cfg(target_arch = "aarch64")]
-const MACHINE: elf::Machine = elf::EM_AARCH64;
+const NATIVE: Architecture = Architecture::Aarch64;

@@ -35,13 +35,22 @@ const CRYPTO_FLAGS: &str = "-O0 -g0";
 const SSL_FLAGS: &str = "-O2 -g0";
 
 impl Library {
-    /// What to link to; built now if it is not in the cache.
-    pub fn linked(self) -> Result<Linked> {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::OpenSsl111, Self::OpenSsl3, Self::BoringSsl, Self::AwsLc];
+
+    /// The folder with `libssl.a`, `libcrypto.a` and headers; built now if it is not in the cache.
+    pub fn built(self) -> Result<PathBuf> {
         let folder = self.folder()?;
         if !folder.exists() {
             eprintln!("building {self:?} (a minute or two)");
             self.build(&folder).with_context(|| format!("failed to build {self:?}"))?;
         }
+        Ok(folder)
+    }
+
+    /// What to link to.
+    pub fn linked(self) -> Result<Linked> {
+        let folder = self.built()?;
         let archive = |name| folder.join(name).to_string_lossy().into_owned();
         let mut libraries = vec![archive("libssl.a"), archive("libcrypto.a"), "-ldl".to_owned()];
         if matches!(self, Self::BoringSsl | Self::AwsLc) {

@@ -7,16 +7,19 @@
 //! A plan moves only in the straight line from the first instruction to the first branch, so every
 //! call comes through it. It is refused when anything else can get into that line.
 //!
-//! Sites at a function's exits are not planned: the kernel half knows a call in flight by the
-//! return address that a uretprobe has replaced (`call.rs`, `is_alive`).
+//! Sites at a C function's exits are not planned: the kernel half knows a call in flight by the
+//! return address that a uretprobe has replaced (`call.rs`, `is_alive`). Go's functions have no
+//! uretprobe, so that is another plan (`go/`).
 
-#[cfg(target_arch = "x86_64")]
+mod aarch64;
 mod emulation;
-#[cfg(target_arch = "x86_64")]
 mod flow;
-#[cfg(target_arch = "x86_64")]
+#[cfg_attr(
+    not(all(test, target_arch = "x86_64")),
+    expect(dead_code, reason = "no family finds functions of Go yet")
+)]
+mod go;
 mod prologue;
-#[cfg(target_arch = "x86_64")]
 mod state;
 #[cfg(test)]
 mod tests;
@@ -61,10 +64,6 @@ impl Site {
 }
 
 /// A function in a file.
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, reason = "nothing is planned for other machines")
-)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) address: u64,
@@ -73,10 +72,6 @@ pub(crate) struct Extent {
 }
 
 /// What must be at the site as it is at the function's first instruction.
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, reason = "nothing is planned for other machines")
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Needs {
     /// The first arguments, so many of them. At most five.
@@ -107,12 +102,17 @@ impl Needs {
     }
 }
 
+/// The instructions that code consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Architecture {
+    X86_64,
+    Aarch64,
+}
+
 /// Code to plan in.
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, reason = "nothing is planned for other machines")
-)]
 pub(crate) trait Code {
+    fn architecture(&self) -> Architecture;
+
     /// The code at an address: at most `len` bytes, fewer where it ends.
     fn bytes(&self, address: u64, len: u64) -> Option<&[u8]>;
 
@@ -121,6 +121,10 @@ pub(crate) trait Code {
 }
 
 impl Code for Elf<'_> {
+    fn architecture(&self) -> Architecture {
+        self.architecture()
+    }
+
     fn bytes(&self, address: u64, len: u64) -> Option<&[u8]> {
         self.code(address, len)
     }
@@ -131,18 +135,17 @@ impl Code for Elf<'_> {
 }
 
 /// The best site in a function.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn plan(code: &impl Code, function: Extent, needs: Needs) -> Site {
-    let Some(cheap) = prologue::cheap(code, function, needs) else { return Site::PLAIN };
-    let offset = cheap.place.start;
-    if offset > 0 && !flow::only_from_the_start(code, function, &cheap) {
-        return Site::PLAIN;
-    }
-    Site { offset, class: Class::Emulated }
+    let cheap = match code.architecture() {
+        Architecture::X86_64 => x86_64(code, function, needs),
+        Architecture::Aarch64 => aarch64::cheap(code, function, needs),
+    };
+    cheap.map_or(Site::PLAIN, |offset| Site { offset, class: Class::Emulated })
 }
 
-/// Not planned for other machines: probes go where the functions start.
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn plan(_code: &impl Code, _function: Extent, _needs: Needs) -> Site {
-    Site::PLAIN
+/// Bytes from the function's first instruction to the cheap one.
+fn x86_64(code: &impl Code, function: Extent, needs: Needs) -> Option<u64> {
+    let cheap = prologue::cheap(code, function, needs)?;
+    let offset = cheap.place.start;
+    (offset == 0 || flow::only_from_the_start(code, function, &cheap)).then_some(offset)
 }

@@ -1,7 +1,7 @@
 //! Plans for the prologues that compilers write.
 
 use super::{
-    super::{Class, Code, Extent, Site, emulation, plan},
+    super::{Architecture, Class, Code, Extent, Site, emulation, plan},
     *,
 };
 
@@ -148,6 +148,9 @@ fn the_way_back_through_a_part_elsewhere() {
 fn a_function_that_begins_within_the_line() {
     struct Two<'a>(Bytes<'a>);
     impl Code for Two<'_> {
+        fn architecture(&self) -> Architecture {
+            self.0.architecture()
+        }
         fn bytes(&self, address: u64, len: u64) -> Option<&[u8]> {
             self.0.bytes(address, len)
         }

@@ -3,14 +3,16 @@
 //! It is a child of the test, made for this, which gives back what it reads.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{Read as _, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use libc::{c_long, pid_t, user_regs_struct};
+use libc::user_regs_struct;
+
+use super::trace::{self, get, mapping, request, wait};
 
 /// Bytes of memory that functions may do with as they like: their stack, then data.
 const ARENA: u64 = 0x1_0000;
@@ -44,7 +46,8 @@ impl Image {
     /// The library with this path, which may be a link.
     #[expect(clippy::disallowed_methods, reason = "a path of this machine")]
     pub(super) fn library(path: &Path) -> Self {
-        Self::Library(path.canonicalize().unwrap())
+        let real = path.canonicalize();
+        Self::Library(real.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
     }
 
     /// As the kernel shows it.
@@ -70,7 +73,7 @@ impl Image {
 pub(super) struct Machine {
     child: Child,
     memory: File,
-    /// Where the image's first byte lies.
+    /// What is added to the image's addresses.
     pub(super) base: u64,
     /// As the process was when it was stopped.
     registers: user_regs_struct,
@@ -92,13 +95,29 @@ impl Machine {
         let base = mapping(pid, image.path().to_str().unwrap()).unwrap();
         let registers = get(pid);
         let mut machine = Self { child, memory: memory.unwrap(), base, registers, arena: 0 };
-        machine.arena = machine.map_arena();
+        // It was stopped in a system call.
+        machine.arena = machine.map_arena(registers.rip - 2);
         machine
     }
 
-    /// Has the process allocate memory. It was stopped in a system call.
-    fn map_arena(&mut self) -> u64 {
-        let here = self.registers.rip - 2;
+    /// A program before its first instruction, of which one function lies at this address and, in
+    /// the file, at this offset.
+    pub(super) fn started(program: &Path, function: u64, offset: u64) -> Self {
+        let child = trace::traced(program);
+        let pid = child.id();
+        let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"));
+        let base = trace::bias(pid, program, function, offset);
+        let registers = get(pid);
+        let mut machine = Self { child, memory: memory.unwrap(), base, registers, arena: 0 };
+        let first = machine.read::<2>(registers.rip).unwrap();
+        machine.write(registers.rip, &SYSTEM_CALL);
+        machine.arena = machine.map_arena(registers.rip);
+        machine.write(registers.rip, &first);
+        machine
+    }
+
+    /// Has the process allocate memory by the system call at an address.
+    fn map_arena(&mut self, here: u64) -> u64 {
         assert_eq!(self.read::<2>(here), Some(SYSTEM_CALL));
         let call = user_regs_struct {
             rip: here,
@@ -171,9 +190,8 @@ impl Machine {
         mapping(self.child.id(), "[uprobes]")
     }
 
-    fn set(&mut self, registers: &user_regs_struct) {
-        let address = std::ptr::from_ref(registers) as c_long;
-        request(libc::PTRACE_SETREGS, self.child.id(), 0, address);
+    pub(super) fn set(&mut self, registers: &user_regs_struct) {
+        trace::set(self.child.id(), registers);
     }
 
     pub(super) fn read<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
@@ -192,38 +210,4 @@ impl Drop for Machine {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn get(pid: u32) -> user_regs_struct {
-    // SAFETY: plain integers.
-    let mut registers: user_regs_struct = unsafe { std::mem::zeroed() };
-    request(libc::PTRACE_GETREGS, pid, 0, &raw mut registers as c_long);
-    registers
-}
-
-#[track_caller]
-fn request(request: libc::c_uint, pid: u32, address: c_long, data: c_long) {
-    let pid = pid_t::try_from(pid).unwrap();
-    // SAFETY: where the request writes to memory of this process, `data` is the address of the
-    // structure that it writes, which lives.
-    let result = unsafe { libc::ptrace(request, pid, address, data) };
-    assert_eq!(result, 0, "ptrace {request}: {}", std::io::Error::last_os_error());
-}
-
-/// The signal that stopped the process.
-#[track_caller]
-fn wait(pid: u32) -> i32 {
-    let pid = pid_t::try_from(pid).unwrap();
-    let mut status = 0;
-    // SAFETY: `status` lives.
-    let waited = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
-    assert!(waited == pid && libc::WIFSTOPPED(status), "ended: {status:#x}");
-    libc::WSTOPSIG(status)
-}
-
-/// Where the first mapping with this name lies.
-fn mapping(pid: u32, name: &str) -> Option<u64> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let line = maps.lines().find(|line| line.ends_with(name))?;
-    u64::from_str_radix(line.split('-').next()?, 16).ok()
 }

@@ -1,20 +1,26 @@
 //! Plans, by the bytes of functions, and by what functions really do.
 #![cfg(target_arch = "x86_64")]
 
+mod aarch64;
 mod gate;
+mod go;
 mod lines;
 mod machine;
 mod property;
+mod trace;
 
 use std::ops::Range;
 
-use super::{Code, Extent, Needs};
+use super::{Architecture, Code, Extent, Needs};
 
 /// Where the functions of tests lie.
 const BASE: u64 = 0x1000;
 
 /// Arguments and stack pointer.
 const FOLLOWED: Needs = Needs { arguments: 5, stack: true, memory: true };
+/// The arguments of calls that move bytes, and the stack pointer: what `gnutls_record_send` and
+/// `PR_Write` take.
+const DATA: Needs = Needs { arguments: 3, stack: true, memory: true };
 /// Arguments and what they point to.
 const ENTERED: Needs = Needs { arguments: 5, stack: false, memory: true };
 /// The object only.
@@ -24,6 +30,10 @@ const OBJECT: Needs = Needs { arguments: 1, stack: false, memory: false };
 struct Bytes<'a>(&'a [u8]);
 
 impl Code for Bytes<'_> {
+    fn architecture(&self) -> Architecture {
+        Architecture::X86_64
+    }
+
     fn bytes(&self, address: u64, len: u64) -> Option<&[u8]> {
         let start = usize::try_from(address.checked_sub(BASE)?).ok()?;
         let rest = self.0.get(start..).filter(|rest| !rest.is_empty())?;

@@ -8,28 +8,27 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 use libc::user_regs_struct;
 use object::read::ReadCache;
 use tempfile::TempDir;
+use tlstap_tests::libraries::Library;
 
 use super::{
-    super::{Class, Code, Extent, Needs, Site, plan, prologue},
+    super::{Architecture, Class, Code, Extent, Needs, Site, plan, prologue},
     machine::{Image, Machine, RETURNED, Stepped},
     *,
 };
 use crate::resolve::{Method, elf::Elf};
 
 /// Where Debian has its libraries.
-const SYSTEM: &str = "/usr/lib/x86_64-linux-gnu";
+pub(super) const SYSTEM: &str = "/usr/lib/x86_64-linux-gnu";
 
 const LIBRARIES: [&str; 6] =
     ["libssl.so.3", "libcrypto.so.3", "libgnutls.so.30", "libnspr4.so", "libnss3.so", "libssl3.so"];
-
-/// Static builds of other versions, which the test suite makes and keeps.
-const BUILDS: &str = "/var/lib/tlstap-tests/libraries";
 
 /// How often a function is to come to its site.
 const REACHED: usize = 6;
@@ -46,7 +45,7 @@ const BEHIND: usize = 60;
 const FAR: usize = 2;
 
 /// Pseudo-random numbers, the same each time: SplitMix64 (Steele et al., OOPSLA 2014).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -69,7 +68,7 @@ impl Random {
     }
 
     /// The registers at a call.
-    fn registers(&mut self, data: u64) -> user_regs_struct {
+    pub(super) fn registers(&mut self, data: u64) -> user_regs_struct {
         // The flags that branches look at, and those that are always set.
         let eflags = self.next() & 0x8d5 | 0x202;
         // SAFETY: plain integers.
@@ -190,12 +189,16 @@ fn confirm(
 }
 
 /// An image with its functions in order: there are many.
-struct Known<'a, 'd> {
-    elf: &'a Elf<'d>,
-    functions: &'a BTreeMap<u64, (u64, &'d [u8])>,
+pub(super) struct Known<'a, 'd> {
+    pub(super) elf: &'a Elf<'d>,
+    pub(super) functions: &'a BTreeMap<u64, (u64, &'d [u8])>,
 }
 
 impl Code for Known<'_, '_> {
+    fn architecture(&self) -> Architecture {
+        self.elf.architecture()
+    }
+
     fn bytes(&self, address: u64, len: u64) -> Option<&[u8]> {
         self.elf.bytes(address, len)
     }
@@ -242,9 +245,10 @@ fn planned_sites_are_equivalent() {
         let code = Known { elf: &elf, functions: &functions };
         let mut machine = Machine::of(&image);
         let mut random = Random(0x7153);
-        // By address. What more is needed is confirmed first.
+        // By address. What more is needed is confirmed first; where a site is planned for `DATA` and
+        // `ENTERED`, it is for `FOLLOWED`, since the same instruction is looked at.
         let mut done = BTreeSet::new();
-        for needs in [FOLLOWED, ENTERED, OBJECT] {
+        for needs in [FOLLOWED, DATA, ENTERED, OBJECT] {
             let mut tally = Tally { functions: functions.len(), ..Tally::default() };
             for (&address, &(size, name)) in &functions {
                 let site = plan(&code, Extent { address, size }, needs);
@@ -283,15 +287,19 @@ fn passed(elf: &Elf<'_>, address: u64, site: Site) -> Vec<Mnemonic> {
     Decoder::new(64, code, DecoderOptions::NONE).iter().map(|found| found.mnemonic()).collect()
 }
 
-/// The libraries of this machine, and programs made of static builds.
+/// The libraries of this machine, and programs made of static builds of others. None may be missing:
+/// a plan that is not tested is not to be used.
 pub(super) fn images(made: &Path) -> Vec<Image> {
-    let system = LIBRARIES.iter().map(|name| Path::new(SYSTEM).join(name));
-    let system = system.filter_map(|path| path.is_file().then(|| Image::library(&path)));
-    let builds = fs::read_dir(BUILDS).into_iter().flatten().filter_map(|entry| {
-        let directory = entry.ok()?.path();
-        directory.join("libssl.a").is_file().then_some(directory)
-    });
-    system.chain(builds.map(|build| Image::Program(link(&build, made)))).collect()
+    let system = LIBRARIES.iter().map(|name| Image::library(&Path::new(SYSTEM).join(name)));
+    let builds = builds().iter().map(|build| Image::Program(link(build, made)));
+    system.chain(builds).collect()
+}
+
+/// Static builds of other versions and lines, made once for all tests.
+fn builds() -> &'static [PathBuf] {
+    static BUILDS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    BUILDS
+        .get_or_init(|| Library::ALL.into_iter().map(|library| library.built().unwrap()).collect())
 }
 
 /// Makes a program of a static build.
