@@ -46,6 +46,28 @@ pub(crate) fn call_entry(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// Serves entry and return, for links that let the entry refuse the return (Linux 6.13).
+#[uprobe]
+pub(crate) fn call_session(ctx: ProbeContext) -> u32 {
+    if !machine::is_at_probe(ctx.as_ptr()) {
+        let _ = leave(&RetProbeContext::new(ctx.as_ptr()));
+        return session::RETURN;
+    }
+    match enter(&ctx) {
+        Some(()) => session::RETURN,
+        None => session::NO_RETURN,
+    }
+}
+
+/// What the entry of a session says (`uprobe_multi_link_handler`, kernel/trace/bpf_trace.c).
+mod session {
+    /// The program is to run when the call returns.
+    pub(super) const RETURN: u32 = 0;
+    /// The call's return is of no interest, and is not probed.
+    pub(super) const NO_RETURN: u32 = 1;
+}
+
+/// Keeps a call until it returns. `None` when it is not kept, so that its return says nothing.
 fn enter(ctx: &ProbeContext) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
     if task::ignored((thread >> 32) as u32) {
@@ -81,7 +103,7 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
         connection::miss((thread >> 32) as u32, object, function);
         debug!(ctx, "no room for a call in flight");
     }
-    Some(())
+    kept.then_some(())
 }
 
 /// Where a call is kept.

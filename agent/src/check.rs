@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    attach::{KernelHalf, Options, Sockets},
+    attach::{KernelHalf, Links, Options, Sockets},
     discover::Watcher,
     emit,
     pipeline::report,
@@ -106,6 +106,7 @@ fn programs() -> Line {
         max_call_bytes: 4096,
         max_calls: 16,
         sockets: Sockets::Tracepoints,
+        links: Links::Session,
         filtered: false,
         logging: false,
     };

@@ -7,7 +7,7 @@ use std::{collections::HashSet, path::PathBuf, time::Instant};
 
 use super::hooks::report;
 use crate::{
-    attach::{Attachment, Programs, Registry, User},
+    attach::{Attachment, Programs, Registry, Scope, User},
     discover::{self, Mapping},
     resolve::{self, RealFile},
 };
@@ -91,7 +91,7 @@ impl Ciphertext {
             return true;
         }
         let Some(probe) = resolve::ciphertext(&file.file) else { return false };
-        match programs.attach(&file.file, 0, &[probe]) {
+        match programs.attach(&file.file, 0, &[probe], Scope::All) {
             Ok(attachment) => {
                 self.files.insert(file, 0, attachment, user);
                 true

@@ -12,7 +12,7 @@ use std::{
 
 use super::{ciphertext::Ciphertext, versions::Versions};
 use crate::{
-    attach::{Attachment, Programs, Registry, User},
+    attach::{Attachment, Programs, Registry, Scope, User},
     discover::{self, BuildId, Event, Mapping, MapsError},
     enrich::{Library, Names},
     resolve::{self, FileKey, OpenError, RealFile, Resolution},
@@ -315,7 +315,7 @@ impl Hooks {
         let shown = path.to_string_lossy().into_owned();
         let library =
             self.names.libraries.add(Library { name: name.into(), version: None, path: shown });
-        match self.programs.attach(&real.file, library, probes) {
+        match self.programs.attach(&real.file, library, probes, Scope::All) {
             Ok(attachment) => {
                 tracing::debug!(?user, ?path, key = %real.key, probes = probes.len(), "probed");
                 self.registry.insert(real, library, attachment, user);

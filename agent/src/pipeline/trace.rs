@@ -22,7 +22,7 @@ use super::{
     summary::Summary,
 };
 use crate::{
-    attach::{KernelHalf, Options, Sockets},
+    attach::{KernelHalf, Links, Options, Sockets},
     capture::{Losses, Reader, queue},
     decode,
     emit::Writer,
@@ -67,6 +67,8 @@ pub struct Trace {
     pub max_calls: u32,
     /// How the sockets of connections are found.
     pub sockets: Sockets,
+    /// How probes are held in place.
+    pub links: Links,
     /// Whether the kernel half logs.
     pub logging: bool,
 }
@@ -81,6 +83,7 @@ where
         max_call_bytes: options.max_call_bytes,
         max_calls: options.max_calls,
         sockets: options.sockets,
+        links: options.links,
         filtered: !options.filters.is_empty(),
         logging: options.logging,
     })?;
