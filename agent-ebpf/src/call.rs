@@ -7,6 +7,8 @@
 //! A call that was left without a return (`longjmp`, a fiber that never goes on) must not hide
 //! those that come after it. It is known by its stack: see [`is_alive`].
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     EbpfContext as _,
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user},
@@ -47,13 +49,16 @@ pub(crate) fn call_entry(ctx: ProbeContext) -> u32 {
 }
 
 /// Serves entry and return, for links that let the entry refuse the return (Linux 6.13).
-#[uprobe]
-pub(crate) fn call_session(ctx: ProbeContext) -> u32 {
-    if !machine::is_at_probe(ctx.as_ptr()) {
-        let _ = leave(&RetProbeContext::new(ctx.as_ptr()));
+///
+/// aya's macro would have it return 0, whatever it returns here.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+extern "C" fn call_session(ctx: *mut c_void) -> u32 {
+    if !machine::is_at_probe(ctx) {
+        let _ = leave(&RetProbeContext::new(ctx));
         return session::RETURN;
     }
-    match enter(&ctx) {
+    match enter(&ProbeContext::new(ctx)) {
         Some(()) => session::RETURN,
         None => session::NO_RETURN,
     }

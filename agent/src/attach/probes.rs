@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    io,
     num::NonZeroU32,
     os::fd::{AsFd as _, BorrowedFd},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use aya::{
@@ -48,7 +48,7 @@ impl Links {
 }
 
 /// Which processes are probed in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// All that map it, and will.
     All,
@@ -59,9 +59,6 @@ pub enum Scope {
 /// Why a file is not probed.
 #[derive(Debug, Error)]
 pub enum AttachError {
-    /// The process has ended.
-    #[error("the process is gone")]
-    Gone,
     /// aya could not attach the program.
     #[error("failed to attach a probe")]
     Probe(#[from] ProgramError),
@@ -71,6 +68,21 @@ pub enum AttachError {
     /// The program is not loaded.
     #[error(transparent)]
     Program(#[from] LoadError),
+}
+
+impl AttachError {
+    /// Whether the process that was to be probed has ended.
+    pub fn is_gone(&self) -> bool {
+        let mut cause: Option<&dyn std::error::Error> = Some(self);
+        while let Some(error) = cause {
+            let errno = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+            if errno == Some(libc::ESRCH) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
 }
 
 /// The probes of one file. Dropping it detaches them, in the calling thread: perf links take about
@@ -93,8 +105,6 @@ pub(super) struct Probes {
     links: Links,
     /// By name; none for perf links, whose programs aya has.
     programs: HashMap<&'static str, multi::Program>,
-    /// Whether processes have the same numbers for the agent and in its /proc.
-    same_numbers: bool,
 }
 
 /// The programs at the entry of functions that are not followed to their return.
@@ -117,7 +127,7 @@ impl Probes {
             }
         };
         tracing::info!("probes are held by {}", links.as_str());
-        Ok(Self { links, programs, same_numbers: same_numbers() })
+        Ok(Self { links, programs })
     }
 
     /// Which links hold the probes.
@@ -141,7 +151,10 @@ impl Probes {
         places: &[(&'static str, Vec<Point>)],
         scope: Scope,
     ) -> Result<Attachment, AttachError> {
-        let process = self.process(scope);
+        let process = match scope {
+            Scope::Process(pid) => NonZeroU32::new(pid),
+            Scope::All => None,
+        };
         let mut links = Vec::new();
         for (name, points) in places {
             if self.links == Links::Perf {
@@ -151,28 +164,11 @@ impl Probes {
             } else {
                 let program = self.programs.get(name).ok_or(LoadError::Missing(name))?;
                 let link = program.attach(path, points, process.map(NonZeroU32::get));
-                links.push(Link::Multi(link.map_err(link_error)?));
+                links.push(Link::Multi(link.map_err(AttachError::Link)?));
             }
         }
         Ok(Attachment { links })
     }
-
-    /// The process that the kernel is to be given. Without one, all are probed.
-    fn process(&self, scope: Scope) -> Option<NonZeroU32> {
-        match scope {
-            Scope::Process(pid) if self.same_numbers => NonZeroU32::new(pid),
-            Scope::Process(_) | Scope::All => None,
-        }
-    }
-}
-
-fn link_error(error: io::Error) -> AttachError {
-    if error.raw_os_error() == Some(libc::ESRCH) { AttachError::Gone } else { AttachError::Link(error) }
-}
-
-/// Whether /proc is that of the agent's own process namespace, as links are.
-fn same_numbers() -> bool {
-    fs::read_link("/proc/self").is_ok_and(|own| own == PathBuf::from(std::process::id().to_string()))
 }
 
 type Loaded = (Links, HashMap<&'static str, multi::Program>);

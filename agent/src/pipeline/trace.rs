@@ -20,6 +20,7 @@ use super::{
     stop::stopped,
     stream::{Counts, Ended, Node, Settings, Stream},
     summary::Summary,
+    targets::Targets,
 };
 use crate::{
     attach::{KernelHalf, Links, Options, Sockets},
@@ -106,10 +107,11 @@ where
     }
     let mut stream = tokio::spawn(stream.run(queue));
 
+    let targets = Targets::of(&options.filters, &options.proc);
     let selection = Selection::new(options.filters.clone(), kernel.verdicts);
     let matched = selection.as_ref().map(Selection::matched);
     let (_hooking, ready) =
-        hooking::start(options.proc.clone(), kernel.programs, names, selection, follow);
+        hooking::start(options.proc.clone(), kernel.programs, names, targets, selection, follow);
     let deadline = options.duration.map(|duration| Instant::now() + duration);
     let announce = async {
         if let Ok((libraries, processes)) = ready.await {

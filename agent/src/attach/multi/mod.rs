@@ -96,10 +96,7 @@ impl Loader {
 }
 
 /// Puts the descriptors of maps, and of the functions that are called, into the instructions.
-fn relocate(
-    object: &mut Object,
-    maps: &HashMap<String, BorrowedFd<'_>>,
-) -> Result<(), MultiError> {
+fn relocate(object: &mut Object, maps: &HashMap<String, BorrowedFd<'_>>) -> Result<(), MultiError> {
     let described = std::mem::take(&mut object.maps);
     let made = described.iter().filter_map(|(name, map)| {
         maps.get(name).map(|descriptor| (name.as_str(), descriptor.as_raw_fd(), map))

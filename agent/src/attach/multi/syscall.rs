@@ -122,8 +122,7 @@ impl Attributes for LinkCreate {}
 
 /// Loads types; the descriptor keeps them.
 pub(super) fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
-    let attributes =
-        BtfLoad { btf: address(types), btf_size: count(types)?, ..BtfLoad::default() };
+    let attributes = BtfLoad { btf: address(types), btf_size: count(types)?, ..BtfLoad::default() };
     // SAFETY: the kernel reads the types, which outlive the call.
     unsafe { bpf(BTF_LOAD, &attributes) }
 }
@@ -191,9 +190,8 @@ pub(super) fn create_link(probes: &Probes<'_>) -> io::Result<OwnedFd> {
 /// The addresses in the attributes are of memory that is as long as the command takes it for.
 unsafe fn bpf<A: Attributes>(command: c_long, attributes: &A) -> io::Result<OwnedFd> {
     // SAFETY: the attributes are of that size; for what they point at, the caller answers.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_bpf, command, ptr::from_ref(attributes), size_of::<A>())
-    };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_ref(attributes), size_of::<A>()) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
