@@ -7,6 +7,8 @@
 //! A call that was left without a return (`longjmp`, a fiber that never goes on) must not hide
 //! those that come after it. It is known by its stack: see [`is_alive`].
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     EbpfContext as _,
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user},
@@ -46,6 +48,31 @@ pub(crate) fn call_entry(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// Serves entry and return, for links that let the entry refuse the return (Linux 6.13).
+///
+/// aya's macro would have it return 0, whatever it returns here.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+extern "C" fn call_session(ctx: *mut c_void) -> u32 {
+    if !machine::is_at_probe(ctx) {
+        let _ = leave(&RetProbeContext::new(ctx));
+        return session::RETURN;
+    }
+    match enter(&ProbeContext::new(ctx)) {
+        Some(()) => session::RETURN,
+        None => session::NO_RETURN,
+    }
+}
+
+/// What the entry of a session says (`uprobe_multi_link_handler`, kernel/trace/bpf_trace.c).
+mod session {
+    /// The program is to run when the call returns.
+    pub(super) const RETURN: u32 = 0;
+    /// The call's return is of no interest, and is not probed.
+    pub(super) const NO_RETURN: u32 = 1;
+}
+
+/// Keeps a call until it returns. `None` when it is not kept, so that its return says nothing.
 fn enter(ctx: &ProbeContext) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
     if task::ignored((thread >> 32) as u32) {
@@ -81,7 +108,7 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
         connection::miss((thread >> 32) as u32, object, function);
         debug!(ctx, "no room for a call in flight");
     }
-    Some(())
+    kept.then_some(())
 }
 
 /// Where a call is kept.

@@ -105,6 +105,8 @@ pub mod name {
     pub const ENTRY: &str = "call_entry";
     /// Program at the return of a data function.
     pub const RETURN: &str = "call_return";
+    /// Program at both.
+    pub const SESSION: &str = "call_session";
     /// Program at the entry of a function that ends a TLS object.
     pub const FREE: &str = "object_free";
     /// Program at the entry of a function that gives a TLS object another transport.

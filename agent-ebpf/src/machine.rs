@@ -4,7 +4,9 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel, bpf_probe_read_user,
-    generated::{bpf_get_attach_cookie, bpf_get_current_task_btf, bpf_task_pt_regs},
+    generated::{
+        bpf_get_attach_cookie, bpf_get_current_task_btf, bpf_get_func_ip, bpf_task_pt_regs,
+    },
 };
 use tlstap_ebpf::{Cookie, Function};
 
@@ -39,6 +41,30 @@ pub(crate) fn stack_pointer(context: *mut c_void) -> u64 {
         return (*registers).rsp;
         #[cfg(bpf_target_arch = "aarch64")]
         return (*registers).sp;
+    }
+}
+
+/// In a session: whether the probed instruction was hit, rather than the call returned.
+///
+/// The helper gives the probed address both times. When the call returns, the kernel has put its
+/// return address into the registers before (`uprobe_handle_trampoline`,
+/// kernel/events/uprobes.c), and that is another: none of the calls that are followed returns to
+/// its own beginning. `bpf_session_is_return` would tell too, but is a kfunc, which needs the
+/// kernel's BTF.
+pub(crate) fn is_at_probe(context: *mut c_void) -> bool {
+    // SAFETY: the context is the one that the program was called with.
+    unsafe { bpf_get_func_ip(context) == instruction_pointer(context) }
+}
+
+/// Where the process goes on.
+fn instruction_pointer(context: *mut c_void) -> u64 {
+    let registers = context.cast::<Registers>();
+    // SAFETY: the context of a uprobe program is such registers, which the verifier lets us read.
+    unsafe {
+        #[cfg(bpf_target_arch = "x86_64")]
+        return (*registers).rip;
+        #[cfg(bpf_target_arch = "aarch64")]
+        return (*registers).pc;
     }
 }
 

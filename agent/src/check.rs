@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    attach::{KernelHalf, Options, Sockets},
+    attach::{KernelHalf, Links, Options, Sockets},
     discover::Watcher,
     emit,
     pipeline::report,
@@ -32,12 +32,14 @@ struct Line {
 
 /// Prints the report; an error when nothing can be traced here.
 pub async fn check(proc: &Path) -> Result<()> {
+    let [program, links] = programs();
     let lines = [
         kernel(),
         privileges(),
         lockdown(),
         btf(),
-        programs(),
+        program,
+        links,
         side_band(),
         host_root(proc),
         runtimes(),
@@ -99,20 +101,41 @@ fn btf() -> Line {
     Line { verdict: Verdict::Degrades, what, detail }
 }
 
-fn programs() -> Line {
+fn programs() -> [Line; 2] {
     let what = "BPF programs";
     let options = Options {
         ring_bytes: 64 << 10,
         max_call_bytes: 4096,
         max_calls: 16,
         sockets: Sockets::Tracepoints,
+        links: Links::Session,
         filtered: false,
         logging: false,
     };
     match KernelHalf::load(&options) {
-        Ok(_) => Line { verdict: Verdict::Works, what, detail: "load and attach".into() },
-        Err(error) => Line { verdict: Verdict::Fails, what, detail: report(&error) },
+        Ok(kernel) => [
+            Line { verdict: Verdict::Works, what, detail: "load and attach".into() },
+            links(kernel.programs.links()),
+        ],
+        Err(error) => [
+            Line { verdict: Verdict::Fails, what, detail: report(&error) },
+            Line { verdict: Verdict::Fails, what: PROBES, detail: "no programs".into() },
+        ],
     }
+}
+
+const PROBES: &str = "probes";
+
+fn links(links: Links) -> Line {
+    const TWO_HITS: &str = "a call of a process that is filtered out costs two hits";
+    let (verdict, lacks) = match links {
+        Links::Session => (Verdict::Works, String::new()),
+        Links::Multi => (Verdict::Degrades, format!(": {TWO_HITS}")),
+        Links::Perf => {
+            (Verdict::Degrades, format!(": {TWO_HITS}, and detaching takes 0.1 s a probe"))
+        }
+    };
+    Line { verdict, what: PROBES, detail: format!("{}{lacks}", links.as_str()) }
 }
 
 fn side_band() -> Line {

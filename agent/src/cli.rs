@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use wildmatch::WildMatch;
 
 use crate::{
-    attach::Sockets,
+    attach::{Links, Sockets},
     emit,
     select::{Filters, PodName},
 };
@@ -70,6 +70,9 @@ pub struct TraceArgs {
     /// How the sockets of connections are found, at best
     #[arg(long, value_enum, default_value_t = Sockets::Tracepoints, hide_short_help = true)]
     pub sockets: Sockets,
+    /// How probes are held in place, at best
+    #[arg(long, value_enum, default_value_t = Links::Session, hide_short_help = true)]
+    pub links: Links,
     /// How much is logged.
     #[command(flatten)]
     pub verbosity: Verbosity,

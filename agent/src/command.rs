@@ -99,6 +99,7 @@ async fn trace(args: TraceArgs) -> Result<()> {
         max_call_bytes: args.max_call_bytes,
         max_calls: args.max_calls,
         sockets: args.sockets,
+        links: args.links,
         logging: args.verbosity.verbose > 1,
     };
     conclude(pipeline::trace(options, writer(&args.show)?, note).await?)

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::tool;
 
 /// Names of the agent's programs.
-const OURS: [&str; 3] = ["call_entry", "call_return", "object_free"];
+const OURS: [&str; 4] = ["call_entry", "call_return", "call_session", "object_free"];
 
 /// How often programs ran, counted while this lives.
 pub struct Runs {

@@ -24,6 +24,7 @@ pub mod musl;
 pub mod node;
 pub mod pace;
 pub mod podman;
+pub mod probed;
 pub mod process;
 pub mod recording;
 pub mod schema;

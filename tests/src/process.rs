@@ -58,13 +58,6 @@ pub fn ended(pid: u32) -> bool {
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
-/// Number of open descriptors whose target has this in its name.
-pub fn descriptors_of(pid: u32, name: &str) -> Result<usize> {
-    let open = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
-    let targets = open.filter_map(|link| fs::read_link(link.path()).ok());
-    Ok(targets.filter(|target| target.to_string_lossy().contains(name)).count())
-}
-
 /// Number of open descriptors.
 pub fn descriptors(pid: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())

@@ -63,15 +63,29 @@ impl Talk {
 
     /// Starts it, with what the client says and what the server answers, until it is ready.
     pub fn start(self, request: &[u8], response: &[u8]) -> Result<Talking> {
+        let command = Command::new(&self.binary);
+        let talking = self.launch(command, request, response)?;
+        talking.child.says("ready", LIMIT)?;
+        Ok(talking)
+    }
+
+    /// Starts a program that says `waiting`, and executes its last arguments after a line.
+    pub fn through(self, program: &[&str], request: &[u8], response: &[u8]) -> Result<Talking> {
+        let (program, arguments) = program.split_first().context("no program")?;
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&self.binary);
+        let waiting = self.launch(command, request, response)?;
+        waiting.child.says("waiting", LIMIT)?;
+        Ok(waiting)
+    }
+
+    fn launch(self, mut command: Command, request: &[u8], response: &[u8]) -> Result<Talking> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("request"), request)?;
         fs::write(folder.path().join("response"), response)?;
-        let mut command = Command::new(self.binary);
         command.args(self.flags).args(["request", "response"]).current_dir(folder.path());
         command.envs(self.library.map(|folder| ("LD_LIBRARY_PATH", folder)));
-        let child = Child::start(command)?;
-        child.says("ready", LIMIT)?;
-        Ok(Talking { child, _texts: folder })
+        Ok(Talking { child: Child::start(command)?, _texts: folder })
     }
 }
 
@@ -93,6 +107,13 @@ impl Talking {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.pid()
+    }
+
+    /// Lets what [`Talk::through`] started become the fixture.
+    pub fn begin(&mut self) -> Result<()> {
+        self.child.tell("begin\n")?;
+        self.child.says("ready", LIMIT)?;
+        Ok(())
     }
 
     /// Lets it exchange everything; returns when all bytes were exchanged. It stays alive.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tlstap_tests::{
     child::Child,
@@ -11,6 +11,8 @@ use tlstap_tests::{
     node::Node,
     streams::{self, Piece},
 };
+
+use crate::links;
 
 crate::tests![each_in_its_way, more_than_there_is_room_for];
 
@@ -70,7 +72,14 @@ fn shown(pieces: &[Piece]) -> String {
 }
 
 fn each_in_its_way(node: &Node) -> Result<()> {
-    let (pid, events, _) = run(node, &[])?;
+    for (kind, _) in links::KINDS {
+        each_by(node, kind).with_context(|| format!("by links of the kind {kind}"))?;
+    }
+    Ok(())
+}
+
+fn each_by(node: &Node, links: &str) -> Result<()> {
+    let (pid, events, _) = run(node, &["--links", links])?;
     let wanted: [(&str, &[&str]); 8] = [
         ("plain", &["100a"]),
         ("sendfile", &["100a, 5000 kernel-tls, 50b"]),

@@ -11,13 +11,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use tlstap_tests::{
-    agent::{Agent, PROMPT},
+    agent::{Agent, EVENT, PROMPT},
     bpf,
     cli::Ended,
     deadline,
     node::Node,
     pace::Pace,
-    process,
+    probed, process,
     talk::Talking,
 };
 
@@ -27,6 +27,7 @@ crate::tests![
     little_room_in_the_ring,
     a_reader_that_stalls,
     a_prompt_after_many_probes,
+    a_process_that_is_left_out,
 ];
 
 /// Bytes of a message.
@@ -133,7 +134,7 @@ fn a_reader_that_stalls(node: &Node) -> Result<()> {
     nothing_lost(&agent.stop()?, 1_000 + 2 * stalled)
 }
 
-/// The shell has its prompt back, though detaching takes 0.1 s a probe.
+/// The shell has its prompt back, though detaching takes 0.1 s a link.
 fn a_prompt_after_many_probes(node: &Node) -> Result<()> {
     const PROBES: usize = 120;
     let mut talking = Vec::new();
@@ -141,10 +142,18 @@ fn a_prompt_after_many_probes(node: &Node) -> Result<()> {
         talking.push(on_own_library(node, &node.scratch().join(format!("cost-{number}")))?);
     }
     let agent = node.tlstap(&["trace", "-o", "none"])?.ready()?;
-    while process::descriptors_of(agent.pid(), "bpf_link")? < PROBES {
+    // Whatever holds them, and however many to a descriptor.
+    let probes = |talking: &[Talking]| -> Result<usize> {
+        talking.iter().map(|one| probed::places(one.pid(), "libssl.so.3")).sum()
+    };
+    while probes(&talking)? < PROBES {
         let number = talking.len();
         ensure!(number < 40, "fewer than {PROBES} probes on {number} libraries");
-        talking.push(on_own_library(node, &node.scratch().join(format!("cost-{number}")))?);
+        let new = on_own_library(node, &node.scratch().join(format!("cost-{number}")))?;
+        deadline::until("the library to be probed", EVENT, || {
+            Ok((probed::places(new.pid(), "libssl.so.3")? > 0).then_some(()))
+        })?;
+        talking.push(new);
     }
     let mark = agent.mark().to_owned();
     let ended = agent.stop_by(Signal::INT)?;
@@ -153,6 +162,61 @@ fn a_prompt_after_many_probes(node: &Node) -> Result<()> {
     deadline::until("the probes to be detached", Duration::from_secs(60), || {
         Ok(process::with_environment(&mark)?.is_empty().then_some(()))
     })
+}
+
+/// What a filter leaves out pays a part of what it would pay when traced: nothing for probes where
+/// the wanted are named by their numbers, else for one hit a call, which tells that it is not wanted.
+fn a_process_that_is_left_out(node: &Node) -> Result<()> {
+    const ROUNDS: usize = 5;
+    let mut pace = node.pace(&["--size", "256"])?;
+    let other = node.pace(&[])?;
+    let (own, other) = (pace.pid().to_string(), other.pid().to_string());
+    let ways: [[&str; 2]; 4] =
+        [["--pid", &own], ["--pid", &other], ["--comm", "nobody"], ["--exe", "/no/such/*"]];
+    let mut added = ways.map(|_| Vec::new());
+    for _ in 0..ROUNDS {
+        for (way, added) in ways.iter().zip(&mut added) {
+            added.push(added_cost(node, &mut pace, way)?);
+        }
+    }
+    let [selected, by_pid, by_comm, by_exe] = added.map(median);
+    let told = format!(
+        "ns a call: {selected} selected, left out {by_pid} by --pid, {by_comm} by --comm, \
+         {by_exe} by --exe"
+    );
+    eprintln!("{told}");
+    ensure!(10 * by_pid <= 3 * selected, "{told}");
+    ensure!(10 * by_comm.max(by_exe) <= 5 * selected, "{told}");
+    Ok(())
+}
+
+/// What a call costs more while an agent with this filter runs, in nanoseconds.
+fn added_cost(node: &Node, pace: &mut Pace, filter: &[&str]) -> Result<i64> {
+    deadline::until("the probes to be detached", Duration::from_secs(30), || {
+        Ok((probed::places(pace.pid(), "libssl.so.3")? == 0).then_some(()))
+    })?;
+    let before = call_cost(pace)?;
+    let agent = node.tlstap(&[&["trace", "-o", "none"], filter].concat())?.ready()?;
+    let traced = call_cost(pace)?;
+    agent.stop()?;
+    Ok(traced - before)
+}
+
+/// Processor time of a call in nanoseconds, at best.
+fn call_cost(pace: &mut Pace) -> Result<i64> {
+    const CALLS: u64 = 20_000;
+    pace.go(CALLS / 10)?;
+    let mut best = i64::MAX;
+    for _ in 0..5 {
+        let cost = pace.go(CALLS)?;
+        best = best.min(i64::try_from(cost.cpu.as_nanos())? / i64::try_from(cost.calls)?);
+    }
+    Ok(best)
+}
+
+fn median(mut all: Vec<i64>) -> i64 {
+    all.sort_unstable();
+    all.get(all.len() / 2).copied().unwrap_or_default()
 }
 
 fn on_own_library(node: &Node, folder: &Path) -> Result<Talking> {

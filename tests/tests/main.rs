@@ -17,6 +17,7 @@ mod filters;
 mod fresh;
 mod gaps;
 mod idle;
+mod links;
 mod listing;
 mod many;
 mod missing;
@@ -70,6 +71,7 @@ const ALL: &[&[(&str, Test)]] = &[
     output::TESTS,
     storm::TESTS,
     idle::TESTS,
+    links::TESTS,
     cost::TESTS,
     pair::TESTS,
     programs::TESTS,

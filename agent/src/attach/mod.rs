@@ -4,10 +4,13 @@
 //! real file, for all processes.
 
 mod layout;
+mod multi;
+mod probes;
 mod programs;
 mod registry;
 mod verdicts;
 
-pub use programs::{Attachment, KernelHalf, LoadError, Options, Programs, Sockets};
+pub use probes::{AttachError, Attachment, Links, Scope};
+pub use programs::{KernelHalf, LoadError, Options, Programs, Sockets};
 pub use registry::{Registry, User};
 pub use verdicts::{Verdict, Verdicts};

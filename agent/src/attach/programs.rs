@@ -5,17 +5,16 @@ use std::{fs::File, io, path::Path};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, MapData},
-    programs::{
-        KProbe, ProgramError, RawTracePoint, UProbe,
-        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
-    },
+    programs::{KProbe, RawTracePoint},
 };
 use aya_log::EbpfLogger;
 use thiserror::Error;
 use tlstap_ebpf::{Cookie, Function, name};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{Verdicts, layout};
+use super::{
+    AttachError, Attachment, Links, Scope, Verdicts, layout, multi::Point, probes::Probes,
+};
 use crate::{
     capture::{Connections, Counters, Ended, Ring},
     privilege,
@@ -36,6 +35,8 @@ pub struct Options {
     pub max_calls: u32,
     /// How the sockets of connections are found.
     pub sockets: Sockets,
+    /// How probes are held in place, at best.
+    pub links: Links,
     /// Whether processes can be ignored; without it nothing is looked up.
     pub filtered: bool,
     /// Whether the kernel half logs, through aya-log.
@@ -87,17 +88,12 @@ pub struct KernelHalf {
 /// The loaded programs.
 pub struct Programs {
     ebpf: Ebpf,
+    /// Those that probes of libraries run.
+    probes: Probes,
     /// How the sockets of connections are found.
     sockets: Sockets,
     /// What tells the kernel half to look at ciphertext outside TLS calls.
     memory_bios: Array<MapData, u32>,
-}
-
-/// The probes of one file. Dropping it detaches them: about 0.1 s each, in the calling thread.
-#[derive(Debug)]
-pub struct Attachment {
-    #[expect(dead_code, reason = "held, not read: dropping them detaches")]
-    links: Vec<UProbeLink>,
 }
 
 impl KernelHalf {
@@ -117,6 +113,8 @@ impl KernelHalf {
             .map_max_entries(name::IN_FLIGHT, options.max_calls)
             .load(OBJECT)
             .map_err(|error| refused("the BPF maps", error))?;
+        // While it has all maps.
+        let probes = Probes::load(OBJECT, &mut ebpf, options.links)?;
         if options.logging {
             log(&mut ebpf);
         }
@@ -130,10 +128,7 @@ impl KernelHalf {
         let losses = Counters::new(take(&mut ebpf, name::LOSSES)?);
         let connections = Connections::new(take(&mut ebpf, name::CONNECTIONS)?, losses.clone());
         let memory_bios = take(&mut ebpf, name::MEMORY_BIOS)?;
-        let mut programs = Programs { ebpf, sockets: Sockets::Descriptors, memory_bios };
-        for probe in UPROBES {
-            programs.uprobe(probe)?.load().map_err(|error| refused(probe, error))?;
-        }
+        let mut programs = Programs { ebpf, probes, sockets: Sockets::Descriptors, memory_bios };
         for tracepoint in
             [(name::TASK_EXIT, "sched_process_exit"), (name::TASK_EXEC, "sched_process_exec")]
         {
@@ -150,41 +145,32 @@ const fn wake_shift(ring_bytes: u32) -> u32 {
     if shift > 17 { shift - 5 } else { 12 }
 }
 
-/// The programs that probes of libraries run.
-const UPROBES: [&str; 7] = [
-    name::ENTRY,
-    name::RETURN,
-    name::FREE,
-    name::SET_TRANSPORT,
-    name::SET_DESCRIPTOR,
-    name::SHUTDOWN,
-    name::BIO_WRITE,
-];
-
 impl Programs {
-    /// Puts the probes on an open file, in order. All or none.
+    /// Puts the probes on an open file, in order, for those processes. All or none.
     pub fn attach(
         &mut self,
         file: &File,
         library: u32,
         probes: &[Probe],
-    ) -> Result<Attachment, ProgramError> {
-        let mut links = Vec::with_capacity(2 * probes.len());
-        let path = descriptor_path(file);
+        scope: Scope,
+    ) -> Result<Attachment, AttachError> {
+        let mut places: Vec<(&str, Vec<Point>)> = Vec::new();
         for probe in probes {
-            for site in self.sites(probe.function) {
-                let point = UProbeAttachPoint {
-                    location: UProbeAttachLocation::AbsoluteOffset(probe.site_offset()),
-                    cookie: Some(Cookie { library, function: probe.function }.to_bits()),
-                };
-                let Ok(program) = self.uprobe(site) else {
-                    continue;
-                };
-                let link = program.attach(point, &path, UProbeScope::AllProcesses)?;
-                links.push(program.take_link(link)?);
+            let cookie = Cookie { library, function: probe.function }.to_bits();
+            let point = Point { offset: probe.site_offset(), cookie };
+            for &name in self.sites(probe.function) {
+                match places.iter_mut().find(|(program, _)| *program == name) {
+                    Some((_, points)) => points.push(point),
+                    None => places.push((name, vec![point])),
+                }
             }
         }
-        Ok(Attachment { links })
+        self.probes.attach(&mut self.ebpf, &descriptor_path(file), &places, scope)
+    }
+
+    /// Which links hold the probes.
+    pub const fn links(&self) -> Links {
+        self.probes.links()
     }
 
     /// The programs that a probe on this function runs.
@@ -200,8 +186,7 @@ impl Programs {
             Function::SetDescriptor => &[],
             Function::Shutdown => &[name::SHUTDOWN],
             Function::BioWrite => &[name::BIO_WRITE],
-            // The return first: an entry without its return would leave calls in flight.
-            _ => &[name::RETURN, name::ENTRY],
+            _ => self.probes.calls(),
         }
     }
 
@@ -209,11 +194,6 @@ impl Programs {
     /// does.
     pub fn follow_ciphertext(&mut self) -> bool {
         self.sockets == Sockets::Tracepoints && self.memory_bios.set(0, 1, 0).is_ok()
-    }
-
-    fn uprobe(&mut self, name: &'static str) -> Result<&mut UProbe, LoadError> {
-        let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
-        program.try_into().map_err(|error| refused(name, error))
     }
 
     /// Finds sockets in the first way that this kernel allows, from `first` on.
@@ -301,7 +281,7 @@ fn log(ebpf: &mut Ebpf) {
 }
 
 /// Tells a missing privilege from another refusal.
-fn refused<E>(what: &'static str, error: E) -> LoadError
+pub(super) fn refused<E>(what: &'static str, error: E) -> LoadError
 where
     E: std::error::Error + Send + Sync + 'static,
 {

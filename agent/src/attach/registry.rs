@@ -1,5 +1,6 @@
 //! Which real files are probed, and by whom they are used: a file is probed once, however many
-//! processes map it, and left some time after the last one is gone.
+//! processes map it, and left some time after the last one is gone. Where it is probed for single
+//! processes, it is probed once for each.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Scope;
 use crate::resolve::{FileKey, RealFile, Stamp};
 
 /// How long an attachment without users stays. Attaching again costs more than keeping it, and
@@ -40,7 +42,7 @@ struct Usage<A> {
 /// All probed files; `A` is what dropping detaches.
 #[derive(Debug)]
 pub struct Registry<A> {
-    files: HashMap<FileKey, Usage<A>>,
+    files: HashMap<(FileKey, Scope), Usage<A>>,
     /// Takes attachments to be dropped off this thread: detaching takes long.
     detach: mpsc::Sender<A>,
 }
@@ -56,26 +58,27 @@ impl<A: Send + 'static> Default for Registry<A> {
 impl<A> Registry<A> {
     /// The number of the library of a file that is probed already, for one more user. A file that
     /// was written to since is detached: its functions may lie elsewhere now.
-    pub fn reuse(&mut self, file: &RealFile, user: User) -> Option<u32> {
-        if self.files.get(&file.key)?.stamp != file.stamp {
-            let changed = self.files.remove(&file.key)?;
-            self.release(changed);
+    pub fn reuse(&mut self, file: &RealFile, scope: Scope, user: User) -> Option<u32> {
+        let place = (file.key, scope);
+        if self.files.get(&place)?.stamp != file.stamp {
+            let changed = self.files.remove(&place)?;
+            self.detach(changed.attachment);
             return None;
         }
-        let usage = self.files.get_mut(&file.key)?;
+        let usage = self.files.get_mut(&place)?;
         usage.users.insert(user);
         usage.unused_since = None;
         Some(usage.library)
     }
 
     /// The number of the library of a file that is probed.
-    pub fn library(&self, key: &FileKey) -> Option<u32> {
-        self.files.get(key).map(|usage| usage.library)
+    pub fn library(&self, key: FileKey, scope: Scope) -> Option<u32> {
+        self.files.get(&(key, scope)).map(|usage| usage.library)
     }
 
     /// Whether a file is probed, and was not yet at this time.
-    pub fn attached_after(&self, key: &FileKey, time: Instant) -> bool {
-        self.files.get(key).is_some_and(|usage| usage.attached > time)
+    pub fn attached_after(&self, key: FileKey, scope: Scope, time: Instant) -> bool {
+        self.files.get(&(key, scope)).is_some_and(|usage| usage.attached > time)
     }
 
     /// The numbers of the libraries that a process uses.
@@ -88,12 +91,19 @@ impl<A> Registry<A> {
     }
 
     /// Adds a file with its first user.
-    pub fn insert(&mut self, file: &RealFile, library: u32, attachment: A, user: User) {
+    pub fn insert(
+        &mut self,
+        file: &RealFile,
+        scope: Scope,
+        library: u32,
+        attachment: A,
+        user: User,
+    ) {
         let users = HashSet::from([user]);
         let stamp = file.stamp;
         let attached = Instant::now();
         let usage = Usage { library, stamp, attachment, attached, users, unused_since: None };
-        self.files.insert(file.key, usage);
+        self.files.insert((file.key, scope), usage);
     }
 
     /// A process was forked: it uses what its parent uses.
@@ -133,10 +143,18 @@ impl<A> Registry<A> {
             usage.unused_since.is_some_and(|since| now.duration_since(since) >= LINGER)
         };
         let expired: Vec<_> = self.files.extract_if(|_, usage| unused(usage)).collect();
-        for (key, usage) in expired {
+        for ((key, _), usage) in expired {
             tracing::debug!(%key, "no longer probed");
-            self.release(usage);
+            self.detach(usage.attachment);
         }
+    }
+
+    /// Takes out what is probed for one process only.
+    #[must_use]
+    pub fn take(&mut self, pid: u32) -> Vec<A> {
+        let only = Scope::Process(pid);
+        let taken = self.files.extract_if(|(_, scope), _| *scope == only);
+        taken.map(|(_, usage)| usage.attachment).collect()
     }
 
     /// How many files are probed, and how many processes use them.
@@ -147,12 +165,14 @@ impl<A> Registry<A> {
             .flat_map(|usage| &usage.users)
             .filter(|user| matches!(user, User::Process(_)))
             .collect();
-        (self.files.len(), processes.len())
+        let files: HashSet<_> = self.files.keys().map(|(key, _)| key).collect();
+        (files.len(), processes.len())
     }
 
-    fn release(&self, usage: Usage<A>) {
+    /// Detaches in the background.
+    pub fn detach(&self, attachment: A) {
         // Without the thread it is dropped here: slower, not wrong.
-        let _ = self.detach.send(usage.attachment);
+        let _ = self.detach.send(attachment);
     }
 }
 
@@ -184,8 +204,8 @@ mod tests {
         let file = open(tempfile::NamedTempFile::new().unwrap().path());
         let attachment = Arc::new(());
         let mut registry = Registry::default();
-        registry.insert(&file, 7, Arc::clone(&attachment), User::Process(1));
-        assert_eq!(registry.reuse(&file, User::Mount(1)), Some(7));
+        registry.insert(&file, Scope::All, 7, Arc::clone(&attachment), User::Process(1));
+        assert_eq!(registry.reuse(&file, Scope::All, User::Mount(1)), Some(7));
         registry.fork(1, 2);
         assert_eq!(registry.count(), (1, 2));
 
@@ -207,12 +227,25 @@ mod tests {
     fn a_user_that_comes_back_keeps_it() {
         let file = open(tempfile::NamedTempFile::new().unwrap().path());
         let mut registry = Registry::default();
-        registry.insert(&file, 7, (), User::Process(1));
+        registry.insert(&file, Scope::All, 7, (), User::Process(1));
         let start = Instant::now();
         registry.leave(User::Process(1), start);
-        assert_eq!(registry.reuse(&file, User::Process(2)), Some(7));
+        assert_eq!(registry.reuse(&file, Scope::All, User::Process(2)), Some(7));
         registry.expire(start + 2 * LINGER);
         assert_eq!(registry.count(), (1, 1));
+    }
+
+    #[test]
+    fn a_process_of_its_own_is_another_place() {
+        let file = open(tempfile::NamedTempFile::new().unwrap().path());
+        let (scopes, mut registry) = ([1, 2].map(Scope::Process), Registry::default());
+        registry.insert(&file, scopes[0], 7, 'a', User::Process(1));
+        assert_eq!(registry.reuse(&file, scopes[1], User::Process(2)), None);
+        registry.insert(&file, scopes[1], 8, 'b', User::Process(2));
+        assert_eq!(registry.count(), (1, 2));
+        assert_eq!(registry.take(1), ['a']);
+        assert_eq!(registry.reuse(&file, scopes[0], User::Process(1)), None);
+        assert_eq!(registry.reuse(&file, scopes[1], User::Process(2)), Some(8));
     }
 
     #[test]
@@ -221,9 +254,9 @@ mod tests {
         let file = open(path.path());
         let attachment = Arc::new(());
         let mut registry = Registry::default();
-        registry.insert(&file, 7, Arc::clone(&attachment), User::Process(1));
+        registry.insert(&file, Scope::All, 7, Arc::clone(&attachment), User::Process(1));
         fs::write(path.path(), "another").unwrap();
-        assert_eq!(registry.reuse(&open(path.path()), User::Process(2)), None);
+        assert_eq!(registry.reuse(&open(path.path()), Scope::All, User::Process(2)), None);
         assert_detached(&attachment);
     }
 }

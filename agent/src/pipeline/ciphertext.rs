@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, path::PathBuf, time::Instant};
 
-use super::hooks::report;
+use super::{hooks::report, targets::Targets};
 use crate::{
     attach::{Attachment, Programs, Registry, User},
     discover::{self, Mapping},
@@ -16,14 +16,15 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Ciphertext {
     proc: PathBuf,
+    targets: Targets,
     files: Registry<Attachment>,
     /// Processes that need a file, and have not mapped it yet.
     awaiting: HashSet<u32>,
 }
 
 impl Ciphertext {
-    pub(super) fn new(proc: PathBuf) -> Self {
-        Self { proc, files: Registry::default(), awaiting: HashSet::new() }
+    pub(super) fn new(proc: PathBuf, targets: Targets) -> Self {
+        Self { proc, targets, files: Registry::default(), awaiting: HashSet::new() }
     }
 
     /// A process does the I/O of its TLS connections itself: probes what hands it the ciphertext.
@@ -64,6 +65,12 @@ impl Ciphertext {
         self.awaiting.remove(&pid);
     }
 
+    /// As [`Registry::take`].
+    pub(super) fn take(&mut self, pid: u32) -> Vec<Attachment> {
+        self.awaiting.remove(&pid);
+        self.files.take(pid)
+    }
+
     /// As [`Registry::retain_processes`].
     pub(super) fn retain_processes(&mut self, alive: &HashSet<u32>, now: Instant) {
         self.files.retain_processes(alive, now);
@@ -87,15 +94,17 @@ impl Ciphertext {
     /// Whether the file hands out ciphertext, and is probed for it now.
     fn probe(&mut self, programs: &mut Programs, pid: u32, file: &RealFile) -> bool {
         let user = User::Process(pid);
-        if self.files.reuse(file, user).is_some() {
+        let scope = self.targets.scope(user);
+        if self.files.reuse(file, scope, user).is_some() {
             return true;
         }
         let Some(probe) = resolve::ciphertext(&file.file) else { return false };
-        match programs.attach(&file.file, 0, &[probe]) {
+        match programs.attach(&file.file, 0, &[probe], scope) {
             Ok(attachment) => {
-                self.files.insert(file, 0, attachment, user);
+                self.files.insert(file, scope, 0, attachment, user);
                 true
             }
+            Err(error) if error.is_gone() => false,
             Err(error) => {
                 tracing::warn!(pid, error = %report(&error), "failed to attach");
                 false

@@ -11,7 +11,7 @@ use tokio::{
     time,
 };
 
-use super::{hooks::Hooks, selection::Selection};
+use super::{hooks::Hooks, selection::Selection, targets::Targets};
 use crate::{
     attach::Programs,
     discover::{self, Event, MountWatcher, Watcher},
@@ -34,6 +34,7 @@ pub(super) fn start(
     proc: PathBuf,
     programs: Programs,
     names: Names,
+    targets: Targets,
     selection: Option<Selection>,
     follow: mpsc::UnboundedReceiver<u32>,
 ) -> (JoinSet<()>, oneshot::Receiver<(usize, usize)>) {
@@ -45,7 +46,7 @@ pub(super) fn start(
         .ok();
     let (events, received) = mpsc::channel(1024);
     let (ready, first_scan) = oneshot::channel();
-    let hooks = Hooks::new(proc.clone(), programs, names.clone());
+    let hooks = Hooks::new(proc.clone(), programs, names.clone(), targets);
     let mut feed = Feed { proc, names, selection, follow, hooks: events };
     // What runs already is decided about before anything is probed.
     feed.note(&Event::Lost);

@@ -10,7 +10,11 @@ use std::{
     time::Instant,
 };
 
-use super::{ciphertext::Ciphertext, versions::Versions};
+use super::{
+    ciphertext::Ciphertext,
+    targets::{Targets, has_other_threads},
+    versions::Versions,
+};
 use crate::{
     attach::{Attachment, Programs, Registry, User},
     discover::{self, BuildId, Event, Mapping, MapsError},
@@ -25,6 +29,7 @@ const MAX_REMEMBERED: usize = 65_536;
 pub(super) struct Hooks {
     proc: PathBuf,
     programs: Programs,
+    targets: Targets,
     registry: Registry<Attachment>,
     ciphertext: Ciphertext,
     names: Names,
@@ -58,11 +63,12 @@ struct Unprobed {
 }
 
 impl Hooks {
-    pub(super) fn new(proc: PathBuf, programs: Programs, names: Names) -> Self {
+    pub(super) fn new(proc: PathBuf, programs: Programs, names: Names, targets: Targets) -> Self {
         Self {
-            ciphertext: Ciphertext::new(proc.clone()),
+            ciphertext: Ciphertext::new(proc.clone(), targets.clone()),
             proc,
             programs,
+            targets,
             registry: Registry::default(),
             names,
             unrelated: HashSet::new(),
@@ -78,8 +84,15 @@ impl Hooks {
         self.registry.count()
     }
 
-    /// Looks at the host's own libraries and at every process: the first thing to do.
+    /// Looks at the libraries of the host, or of the named processes, and at the processes: the
+    /// first thing to do.
     pub(super) fn begin(&mut self) {
+        for pid in self.targets.named() {
+            self.look_at(pid);
+        }
+        if self.targets.are_named() {
+            return;
+        }
         let host = discover::host(&self.proc);
         if let Ok(namespace) = fs::metadata(host.join("ns/mnt")) {
             self.namespaces.insert(namespace.ino());
@@ -102,8 +115,11 @@ impl Hooks {
         // and inode may be given anew later, so that holds for one scan only.
         let mut unrelated = HashSet::new();
         // The agent's own strings would look like a library to it.
-        for &pid in pids.iter().filter(|&&pid| pid != std::process::id()) {
-            self.scan_process(pid, &mut unrelated);
+        let own = std::process::id();
+        for &pid in &pids {
+            if pid != own && self.targets.contain(pid) {
+                self.scan_process(pid, &mut unrelated);
+            }
         }
         let alive = pids.into_iter().collect();
         self.registry.retain_processes(&alive, Instant::now());
@@ -136,26 +152,13 @@ impl Hooks {
 
     /// Acts on an event.
     pub(super) fn event(&mut self, event: &Event) {
+        if self.targets.are_named() {
+            self.event_of_named(event);
+            return;
+        }
         match event {
             Event::Mapped { pid, mapping, build_id, seen } => {
-                if self.versions.tells(mapping) {
-                    let users = self.registry.used_by(*pid);
-                    self.versions.learn(&self.proc, &self.names.libraries, &users, *pid, mapping);
-                }
-                self.ciphertext.mapped(&mut self.programs, *pid, mapping);
-                if build_id.is_some_and(|build| self.unrelated.contains(&build)) {
-                    return;
-                }
-                match (self.sight(*pid, mapping, *seen), build_id) {
-                    (Sight::Unrelated, Some(build)) => {
-                        if self.unrelated.len() == MAX_REMEMBERED {
-                            self.unrelated.clear();
-                        }
-                        self.unrelated.insert(*build);
-                    }
-                    (Sight::Probed, _) => self.admit_late(*pid, mapping),
-                    _ => {}
-                }
+                self.mapped(*pid, mapping, build_id.as_ref(), *seen);
             }
             Event::Forked { pid, parent } => {
                 self.registry.fork(*parent, *pid);
@@ -180,6 +183,53 @@ impl Hooks {
         }
     }
 
+    /// Likewise where only named processes are looked at: what others do, and their images, are
+    /// none of their business.
+    fn event_of_named(&mut self, event: &Event) {
+        match event {
+            Event::Mapped { pid, mapping, build_id, seen } if self.targets.contain(*pid) => {
+                self.mapped(*pid, mapping, build_id.as_ref(), *seen);
+            }
+            Event::Forked { pid, .. } | Event::Executed { pid, .. }
+                if self.targets.contain(*pid) =>
+            {
+                self.renew(*pid);
+            }
+            // Its first thread may end before the others, whose calls are still of interest.
+            Event::Exited { pid }
+                if self.targets.contain(*pid) && !has_other_threads(&self.proc, *pid) =>
+            {
+                self.renew(*pid);
+                self.names.libraries.forget(*pid);
+                self.unreadable.remove(pid);
+            }
+            Event::Lost => self.scan(),
+            _ => {}
+        }
+    }
+
+    /// A process mapped a file.
+    fn mapped(&mut self, pid: u32, mapping: &Mapping, build_id: Option<&BuildId>, seen: Instant) {
+        if self.versions.tells(mapping) {
+            let users = self.registry.used_by(pid);
+            self.versions.learn(&self.proc, &self.names.libraries, &users, pid, mapping);
+        }
+        self.ciphertext.mapped(&mut self.programs, pid, mapping);
+        if build_id.is_some_and(|build| self.unrelated.contains(build)) {
+            return;
+        }
+        match (self.sight(pid, mapping, seen), build_id) {
+            (Sight::Unrelated, Some(build)) => {
+                if self.unrelated.len() == MAX_REMEMBERED {
+                    self.unrelated.clear();
+                }
+                self.unrelated.insert(*build);
+            }
+            (Sight::Probed, _) => self.admit_late(pid, mapping),
+            _ => {}
+        }
+    }
+
     /// Detaches what has had no user for some time.
     pub(super) fn tick(&mut self) {
         self.registry.expire(Instant::now());
@@ -189,6 +239,22 @@ impl Hooks {
     fn leave(&mut self, pid: u32) {
         self.registry.leave(User::Process(pid), Instant::now());
         self.ciphertext.leave(pid, Instant::now());
+    }
+
+    /// A named process began, became another program, or ended: the links that were made before are
+    /// bound to what may be gone, though its number is not. They stay until new ones are there.
+    fn renew(&mut self, pid: u32) {
+        let (old, ciphertext) = (self.registry.take(pid), self.ciphertext.take(pid));
+        self.look_at(pid);
+        old.into_iter().chain(ciphertext).for_each(|old| self.registry.detach(old));
+    }
+
+    /// Probes for a named process what it has mapped, and the libraries that it may map: those in
+    /// its root.
+    fn look_at(&mut self, pid: u32) {
+        self.scan_process(pid, &mut HashSet::new());
+        let process = self.proc.join(pid.to_string());
+        self.explore(&process, Path::new("/"), User::Process(pid));
     }
 
     /// A process does the I/O of its TLS connections itself.
@@ -220,7 +286,7 @@ impl Hooks {
             let inside = Path::new("/").join(led.strip_prefix(point).unwrap_or(&led));
             for file in files {
                 if self.hook(user, &inside, &file) == Sight::Probed
-                    && let Some(library) = self.registry.library(&file.key)
+                    && let Some(library) = self.registry.library(file.key, self.targets.scope(user))
                 {
                     let names = &self.names.libraries;
                     self.versions.find_beside(&self.proc, process, &root, &path, names, library);
@@ -245,14 +311,16 @@ impl Hooks {
 
     /// Looks at a mapping that was seen at this time, and probes its file if that has not been done.
     fn sight(&mut self, pid: u32, mapping: &Mapping, seen: Instant) -> Sight {
+        let user = User::Process(pid);
+        let scope = self.targets.scope(user);
         match resolve::open(&self.proc, pid, mapping) {
             Ok(files) => files
                 .into_iter()
                 .map(|file| {
                     let path = mapping.path.as_container_path();
-                    match self.hook(User::Process(pid), path, &file) {
+                    match self.hook(user, path, &file) {
                         // It was probed while this waited.
-                        Sight::Known if self.registry.attached_after(&file.key, seen) => {
+                        Sight::Known if self.registry.attached_after(file.key, scope, seen) => {
                             Sight::Probed
                         }
                         sight => sight,
@@ -274,7 +342,7 @@ impl Hooks {
 
     /// Probes a file, unless it is probed already. `path` is to show only.
     fn hook(&mut self, user: User, path: &Path, real: &RealFile) -> Sight {
-        if let Some(library) = self.registry.reuse(real, user) {
+        if let Some(library) = self.registry.reuse(real, self.targets.scope(user), user) {
             if let User::Process(pid) = user {
                 self.names.libraries.note_path(library, pid, &path.to_string_lossy());
                 self.versions.find(&self.proc, &self.names.libraries, library, pid, real);
@@ -315,16 +383,18 @@ impl Hooks {
         let shown = path.to_string_lossy().into_owned();
         let library =
             self.names.libraries.add(Library { name: name.into(), version: None, path: shown });
-        match self.programs.attach(&real.file, library, probes) {
+        let scope = self.targets.scope(user);
+        match self.programs.attach(&real.file, library, probes, scope) {
             Ok(attachment) => {
                 tracing::debug!(?user, ?path, key = %real.key, probes = probes.len(), "probed");
-                self.registry.insert(real, library, attachment, user);
+                self.registry.insert(real, scope, library, attachment, user);
                 self.versions.want(library);
                 if let User::Process(pid) = user {
                     self.versions.find(&self.proc, &self.names.libraries, library, pid, real);
                 }
                 Sight::Probed
             }
+            Err(error) if error.is_gone() => Sight::Known,
             Err(error) => {
                 tracing::warn!(?user, ?path, error = %report(&error), "failed to attach");
                 self.remember(real, true)

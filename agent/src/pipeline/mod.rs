@@ -12,6 +12,7 @@ mod sockets;
 mod stop;
 mod stream;
 mod summary;
+mod targets;
 mod trace;
 mod versions;
 

@@ -21,9 +21,10 @@ use super::{
     stop::stopped,
     stream::{Counts, Ended, Node, Settings, Stream},
     summary::Summary,
+    targets::Targets,
 };
 use crate::{
-    attach::{KernelHalf, Options, Sockets},
+    attach::{KernelHalf, Links, Options, Sockets},
     capture::{Losses, Reader, queue},
     decode,
     emit::Writer,
@@ -71,6 +72,8 @@ pub struct Trace {
     pub max_calls: u32,
     /// How the sockets of connections are found.
     pub sockets: Sockets,
+    /// How probes are held in place.
+    pub links: Links,
     /// Whether the kernel half logs.
     pub logging: bool,
 }
@@ -85,6 +88,7 @@ where
         max_call_bytes: options.max_call_bytes,
         max_calls: options.max_calls,
         sockets: options.sockets,
+        links: options.links,
         filtered: !options.filters.is_empty(),
         logging: options.logging,
     })?;
@@ -118,10 +122,11 @@ where
         streams.spawn(stream.run(queue));
     }
 
+    let targets = Targets::of(&options.filters, &options.proc);
     let selection = Selection::new(options.filters.clone(), kernel.verdicts);
     let matched = selection.as_ref().map(Selection::matched);
     let (_hooking, ready) =
-        hooking::start(options.proc.clone(), kernel.programs, names, selection, follow);
+        hooking::start(options.proc.clone(), kernel.programs, names, targets, selection, follow);
     let deadline = options.duration.map(|duration| Instant::now() + duration);
     let announce = async {
         if let Ok((libraries, processes)) = ready.await {

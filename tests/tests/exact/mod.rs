@@ -16,9 +16,11 @@ use tlstap_tests::{
 };
 
 use self::session::Session;
+use crate::links;
 
 crate::tests![
     on_the_machines_openssl,
+    by_other_links,
     on_openssl_1_1_1,
     on_the_newest_openssl_3,
     on_boringssl,
@@ -89,6 +91,20 @@ fn in_modes(node: &Node, exact: impl Fn() -> Result<Exact>, modes: &[&[Mode]]) -
 
 fn on_the_machines_openssl(node: &Node) -> Result<()> {
     in_modes(node, || node.exact(), &[&MODES, &EX, &RENEGOTIATED])
+}
+
+/// The first kind is that of all others, where the kernel has it.
+fn by_other_links(node: &Node) -> Result<()> {
+    let _first = node.exact()?.start(&[])?;
+    for (kind, _) in links::KINDS {
+        let mut session = Session::start(node, &["--links", kind], 2)?;
+        for mode in [&MODES[0], &MODES[4], &EX[2]] {
+            let told = in_mode(&mut session, node.exact()?, mode);
+            told.with_context(|| format!("with {:?} by links of the kind {kind}", mode.flags))?;
+        }
+        session.stop()?;
+    }
+    Ok(())
 }
 
 fn on_openssl_1_1_1(node: &Node) -> Result<()> {

@@ -1,0 +1,36 @@
+//! Where the code of a process is not that of its file: there the kernel has put probes.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    os::unix::fs::FileExt as _,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// How many instructions of a mapped file of this name are probed in a process.
+///
+/// The kernel puts one byte in their place (`UPROBE_SWBP_INSN`), whatever holds the probe, and
+/// however many there are on the same instruction.
+pub fn places(pid: u32, name: &str) -> Result<usize> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let mapped = |line: &&str| line.contains(" r-xp ") && line.ends_with(&format!("/{name}"));
+    let mut mappings = maps.lines().filter(mapped).peekable();
+    ensure!(mappings.peek().is_some(), "process {pid} has not mapped {name}");
+    mappings.map(|line| differing(pid, line)).sum()
+}
+
+/// Bytes of a mapping that are not those of its file.
+fn differing(pid: u32, line: &str) -> Result<usize> {
+    let mut fields = line.split_whitespace();
+    let range = fields.next().context("no addresses")?;
+    let offset = u64::from_str_radix(fields.nth(1).context("no offset")?, 16)?;
+    let (start, end) = range.split_once('-').context("no range")?;
+    let (start, end) = (u64::from_str_radix(start, 16)?, u64::from_str_radix(end, 16)?);
+    let mut code = vec![0; usize::try_from(end - start)?];
+    File::open(format!("/proc/{pid}/mem"))?.read_exact_at(&mut code, start)?;
+    let mut file = Vec::new();
+    File::open(format!("/proc/{pid}/map_files/{range}"))?.read_to_end(&mut file)?;
+    let file = file.get(usize::try_from(offset)?..).context("the file is shorter")?;
+    Ok(code.iter().zip(file).filter(|(code, file)| code != file).count())
+}
