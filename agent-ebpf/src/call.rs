@@ -12,19 +12,21 @@ use core::ffi::c_void;
 use aya_ebpf::{
     EbpfContext as _,
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user},
-    macros::{map, uprobe, uretprobe},
-    maps::HashMap,
+    macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
 use tlstap_ebpf::{Cookie, Function, direction, loss};
 
-use crate::{connection, emit, machine, task};
+use crate::{
+    connection, emit, machine, task,
+    thread::{self, Thread},
+};
 
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Call {
-    /// Stack pointer at entry.
+    /// Stack pointer at entry; 0 when there is no call.
     pub(crate) stack: u64,
     pub(crate) object: u64,
     pub(crate) buffer: u64,
@@ -33,14 +35,6 @@ pub(crate) struct Call {
     pub(crate) entered: u64,
     pub(crate) cookie: u64,
 }
-
-/// By thread. The agent sizes it before loading.
-#[map]
-static IN_FLIGHT: HashMap<u64, Call> = HashMap::with_max_entries(65_536, 0);
-
-/// By thread: calls inside calls on other objects.
-#[map]
-static INNER: HashMap<u64, Call> = HashMap::with_max_entries(4_096, 0);
 
 #[uprobe]
 pub(crate) fn call_entry(ctx: ProbeContext) -> u32 {
@@ -98,45 +92,63 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
         entered: unsafe { bpf_ktime_get_ns() },
         cookie: bits,
     };
-    let kept = match place(thread, stack, object) {
-        Place::Outer => IN_FLIGHT.insert(&thread, &call, 0).is_ok(),
-        Place::Inner => INNER.insert(&thread, &call, 0).is_ok(),
-        Place::Within => return None,
-        Place::TooDeep => false,
-    };
-    if !kept {
-        connection::miss((thread >> 32) as u32, object, function);
-        debug!(ctx, "no room for a call in flight");
+    let kept = thread::current().map(|thread| thread.keep(call));
+    match kept {
+        Some(Kept::Yes) => Some(()),
+        Some(Kept::Within) => None,
+        Some(Kept::TooDeep) | None => {
+            connection::miss((thread >> 32) as u32, object, function);
+            debug!(ctx, "no room for a call in flight");
+            None
+        }
     }
-    kept.then_some(())
 }
 
-/// Where a call is kept.
-enum Place {
-    Outer,
-    /// It is made inside another, on another object.
-    Inner,
-    /// It is a part of one that is kept.
+/// Whether a call is followed to its return.
+enum Kept {
+    Yes,
+    /// It is a part of one that is.
     Within,
     TooDeep,
 }
 
-fn place(thread: u64, stack: u64, object: u64) -> Place {
-    // SAFETY: only this thread writes its entries, and it is here.
-    let Some(outer) = (unsafe { IN_FLIGHT.get(&thread) }) else { return Place::Outer };
-    // At the same stack it is the same call, probed twice, or one that the first jumped to.
-    if outer.stack == stack || !is_alive(outer.stack, stack) {
-        return Place::Outer;
-    }
-    if outer.object == object {
-        return Place::Within;
-    }
-    // SAFETY: as above.
-    match unsafe { INNER.get(&thread) } {
-        Some(inner) if inner.stack != stack && is_alive(inner.stack, stack) => {
-            if inner.object == object { Place::Within } else { Place::TooDeep }
+impl Thread {
+    fn keep(&mut self, call: Call) -> Kept {
+        let Self { outer, inner, .. } = self;
+        // At the same stack it is the same call, probed twice, or one that the first jumped to.
+        if outer.stack == 0 || outer.stack == call.stack || !is_alive(outer.stack, call.stack) {
+            *outer = call;
+            return Kept::Yes;
         }
-        _ => Place::Inner,
+        if outer.object == call.object {
+            return Kept::Within;
+        }
+        // It is made inside another, on another object.
+        if inner.stack == 0 || inner.stack == call.stack || !is_alive(inner.stack, call.stack) {
+            *inner = call;
+            return Kept::Yes;
+        }
+        if inner.object == call.object { Kept::Within } else { Kept::TooDeep }
+    }
+
+    /// Ends the call that was entered with this stack pointer.
+    fn end(&mut self, stack: u64) -> Option<&Call> {
+        let call = if self.outer.stack == stack { &mut self.outer } else { &mut self.inner };
+        if call.stack != stack {
+            return None;
+        }
+        call.stack = 0;
+        Some(call)
+    }
+
+    /// The TLS object of the call that it is in.
+    pub(crate) fn outer(&self) -> Option<u64> {
+        (self.outer.stack != 0).then_some(self.outer.object)
+    }
+
+    /// The TLS object of the call inside that one.
+    pub(crate) fn inner(&self) -> Option<u64> {
+        (self.inner.stack != 0).then_some(self.inner.object)
     }
 }
 
@@ -166,7 +178,7 @@ pub(crate) fn call_return(ctx: RetProbeContext) -> u32 {
 
 fn leave(ctx: &RetProbeContext) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
-    let call = take(thread, machine::stack_at_entry(ctx.as_ptr()))?;
+    let call = thread::known()?.end(machine::stack_at_entry(ctx.as_ptr()))?;
     let function = Cookie::from_bits(call.cookie)?.function;
     let moved = moved_bytes(function, call.length, ctx.ret::<u64>())?;
     let connection = connection::find((thread >> 32) as u32, call.object)?;
@@ -175,27 +187,11 @@ fn leave(ctx: &RetProbeContext) -> Option<()> {
         connection::sent(thread, call.object, connection);
     }
     if function.carries_payload() {
-        emit::call(thread, &call, function, moved, connection);
+        emit::call(thread, call, function, moved, connection);
     } else {
-        emit::kernel_tls(thread, &call, moved, connection);
+        emit::kernel_tls(thread, call, moved, connection);
     }
     Some(())
-}
-
-/// Takes the call that was entered with this stack pointer out of the tables.
-fn take(thread: u64, stack: u64) -> Option<Call> {
-    // SAFETY: only this thread writes its entries, and it is here.
-    if let Some(outer) = unsafe { IN_FLIGHT.get(&thread) }
-        && outer.stack == stack
-    {
-        let call = *outer;
-        let _ = IN_FLIGHT.remove(&thread);
-        return Some(call);
-    }
-    // SAFETY: as above.
-    let call = *unsafe { INNER.get(&thread) }.filter(|inner| inner.stack == stack)?;
-    let _ = INNER.remove(&thread);
-    Some(call)
 }
 
 /// How many bytes the call moved; `None` when it failed or moved none.
@@ -222,24 +218,4 @@ fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
             None
         }
     }
-}
-
-/// The TLS object of the call that a thread is in.
-#[inline(always)]
-pub(crate) fn outer(thread: u64) -> Option<u64> {
-    // SAFETY: only this thread writes its entries, and it is here.
-    unsafe { IN_FLIGHT.get(&thread) }.map(|call| call.object)
-}
-
-/// The TLS object of the call inside that one.
-#[inline(always)]
-pub(crate) fn inner(thread: u64) -> Option<u64> {
-    // SAFETY: as above.
-    unsafe { INNER.get(&thread) }.map(|call| call.object)
-}
-
-/// Forgets the calls of a thread that is gone.
-pub(crate) fn forget(thread: u64) {
-    let _ = IN_FLIGHT.remove(&thread);
-    let _ = INNER.remove(&thread);
 }

@@ -7,12 +7,12 @@ use aya_ebpf::{
     EbpfContext as _,
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     macros::{map, uprobe},
-    maps::{HashMap, LruHashMap},
+    maps::{Array, HashMap, LruHashMap},
     programs::ProbeContext,
 };
 use tlstap_ebpf::{Connection, ConnectionKey, EndedKey, Function, binding, loss};
 
-use crate::{emit, machine, task};
+use crate::{emit, machine, task, thread};
 
 // Evicting the oldest is safe: a connection seen again gets a new birth, never another's bytes.
 #[map]
@@ -27,6 +27,25 @@ static ENDED: HashMap<EndedKey, Connection> = HashMap::with_max_entries(16_384, 
 #[map]
 static USERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
 
+/// One element: when a TLS object ended last, or its socket held no more. What threads remember of
+/// objects from before does not hold any more either.
+#[map]
+static GENERATION: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What threads remember of TLS objects was so in this generation.
+#[inline(always)]
+pub(crate) fn generation() -> u64 {
+    GENERATION.get(0).copied().unwrap_or_default()
+}
+
+fn next_generation() {
+    if let Some(generation) = GENERATION.get_ptr_mut(0) {
+        // A time instead of a number that is counted up: of two at once neither can undo the other's.
+        // SAFETY: the element stays, and is aligned; the helper has no arguments.
+        unsafe { generation.write_volatile(bpf_ktime_get_ns()) };
+    }
+}
+
 /// The connection of the TLS object, made now if it is new.
 pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
     let key = ConnectionKey { object, tgid, pad: 0 };
@@ -37,6 +56,7 @@ pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
         }
         let left = *found;
         let _ = CONNECTIONS.remove(&key);
+        next_generation();
         tell_end(bpf_get_current_pid_tgid(), &key, &left);
     }
     // SAFETY: plain helper without arguments.
@@ -46,11 +66,21 @@ pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
         emit::count(loss::CONNECTIONS_FULL);
         return None;
     }
+    // A thread that remembers it does not keep its process from being evicted there.
+    let _ = USERS.insert(&tgid, &began, 0);
     known(&key)
 }
 
 /// Since when the process has had connections: since now if it had none.
 fn began(tgid: u32) -> u64 {
+    let Some(thread) = thread::known() else { return looked_up(tgid) };
+    if thread.began == 0 {
+        thread.began = looked_up(tgid);
+    }
+    thread.began
+}
+
+fn looked_up(tgid: u32) -> u64 {
     // SAFETY: the value is copied at once.
     if let Some(began) = unsafe { USERS.get(&tgid) }.copied() {
         return began;
@@ -107,6 +137,7 @@ fn free(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let _ = CONNECTIONS.remove(&key);
+    next_generation();
     tell_end(thread, &key, &connection);
     Some(())
 }
@@ -125,6 +156,7 @@ fn unbind(thread: u64, object: u64) -> Option<()> {
     let connection = known(&ConnectionKey { object, tgid: (thread >> 32) as u32, pad: 0 })?;
     if connection.binding == binding::KNOWN && emit::unbound(thread, object, connection) {
         connection.binding = binding::NONE;
+        next_generation();
     }
     Some(())
 }

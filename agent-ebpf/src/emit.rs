@@ -90,8 +90,12 @@ pub(crate) fn call(
     };
     walk.header.library = Cookie::from_bits(call.cookie).map_or(0, |cookie| cookie.library);
     let chunks = copied.div_ceil(MAX_CHUNK as u64) as u32;
-    // SAFETY: `chunk` takes the walk that is given here, which outlives the call.
-    unsafe { bpf_loop(chunks, chunk as *mut c_void, (&raw mut walk).cast(), 0) };
+    if chunks == 1 {
+        chunk(0, &mut walk);
+    } else {
+        // SAFETY: `chunk` takes the walk that is given here, which outlives the call.
+        unsafe { bpf_loop(chunks, chunk as *mut c_void, (&raw mut walk).cast(), 0) };
+    }
     let Walk { header, connection, .. } = walk;
     connection.library = header.library;
     connection.offset[side] = start + copied;

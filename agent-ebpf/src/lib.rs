@@ -62,7 +62,7 @@ pub mod loss {
     pub const FAULT: u8 = 2;
     /// The call carried more than the configured limit.
     pub const LIMIT: u8 = 3;
-    /// The table of calls in flight was full, so the call was not seen at all.
+    /// There was no room for a call in flight, so it was not seen at all.
     pub const IN_FLIGHT_FULL: u8 = 4;
     /// The table of connections was full.
     pub const CONNECTIONS_FULL: u8 = 5;
@@ -127,8 +127,8 @@ pub mod name {
     pub const SOCKET_RECEIVE: &str = "socket_receive";
     /// Program at the entry of the kernel's functions for TCP, where there are no tracepoints.
     pub const TCP_CALL: &str = "tcp_call";
-    /// Hash of calls in flight, by thread.
-    pub const IN_FLIGHT: &str = "IN_FLIGHT";
+    /// Storage of threads that have made TLS calls.
+    pub const TASKS: &str = "TASKS";
     /// Hash from [`super::ConnectionKey`] to [`super::Connection`].
     pub const CONNECTIONS: &str = "CONNECTIONS";
     /// Hash from [`super::EndedKey`] to [`super::Connection`]: ends that the ring had no room for.

@@ -29,6 +29,8 @@ mod memory_bio;
 mod socket;
 #[cfg(target_arch = "bpf")]
 mod task;
+#[cfg(target_arch = "bpf")]
+mod thread;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use tlstap_ebpf::{ConnectionKey, EndedKey, binding, method};
 
-use crate::{call, connection, machine, socket};
+use crate::{connection, machine, socket, thread};
 
 /// The header of a record (5 bytes), the explicit nonce that TLS 1.2 may have behind it (8 bytes,
 /// which may be a mere counter: RFC 5288, section 3), and 8 bytes of ciphertext. Fewer is less
@@ -52,7 +52,8 @@ pub(crate) fn bio_write(ctx: ProbeContext) -> u32 {
 fn made(ctx: &ProbeContext) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
     let tgid = (thread >> 32) as u32;
-    let object = call::inner(thread).or_else(|| call::outer(thread))?;
+    let known = thread::known()?;
+    let object = known.inner().or_else(|| known.outer())?;
     let key = ConnectionKey { object, tgid, pad: 0 };
     let connection = connection::find(tgid, key.object)?;
     if connection.binding == binding::KNOWN {

@@ -20,7 +20,7 @@ use tlstap_ebpf::{
     UnixEndpoints, binding, kind, method,
 };
 
-use crate::{call, connection, emit, machine, memory_bio};
+use crate::{connection, emit, machine, memory_bio, thread};
 
 /// `IPPROTO_TCP` (include/uapi/linux/in.h).
 const IPPROTO_TCP: u16 = 6;
@@ -74,25 +74,35 @@ pub(crate) fn tcp_call(ctx: ProbeContext) -> u32 {
 
 /// A socket is used. Whether that is inside a TLS call; of TLS inside TLS it carries both.
 fn used(thread: u64, sock: u64) -> bool {
-    let Some(outer) = call::outer(thread) else { return false };
-    let _ = nested(thread, outer, sock);
-    if let Some(inner) = call::inner(thread) {
+    let Some(known) = thread::known() else { return false };
+    let Some(outer) = known.outer() else { return false };
+    // Nearly always; a hot path of the whole node.
+    let generation = connection::generation();
+    if known.bound == outer && known.generation == generation && known.inner().is_none() {
+        return true;
+    }
+    if nested(thread, outer, sock).is_some() {
+        known.bound = outer;
+        known.generation = generation;
+    }
+    if let Some(inner) = known.inner() {
         let _ = nested(thread, inner, sock);
     }
     true
 }
 
-/// A socket is used inside a call on a TLS object.
+/// A socket is used inside a call on a TLS object. `Some`: the agent knows it from now on.
 fn nested(thread: u64, object: u64, sock: u64) -> Option<()> {
     let tgid = (thread >> 32) as u32;
     let connection = connection::find(tgid, object)?;
     if connection.binding == binding::KNOWN {
-        return None;
+        return Some(());
     }
     let key = ConnectionKey { object, tgid, pad: 0 };
-    if tell(thread, &key, connection.birth, sock, method::NESTED)? {
-        connection.binding = binding::KNOWN;
+    if !tell(thread, &key, connection.birth, sock, method::NESTED)? {
+        return None;
     }
+    connection.binding = binding::KNOWN;
     Some(())
 }
 

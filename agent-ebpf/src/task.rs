@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use tlstap_ebpf::{COMM_LEN, verdict};
 
-use crate::{call, connection};
+use crate::{connection, thread};
 
 /// 1 when only some processes are traced; the agent sets it before loading.
 #[unsafe(no_mangle)]
@@ -42,7 +42,6 @@ pub(crate) fn ignored(tgid: u32) -> bool {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
     let thread = bpf_get_current_pid_tgid();
-    call::forget(thread);
     // The first thread has the process's number.
     if (thread >> 32) as u32 == thread as u32 {
         leave(thread);
@@ -54,7 +53,9 @@ pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub(crate) fn task_exec(_ctx: RawTracePointContext) -> i32 {
     let thread = bpf_get_current_pid_tgid();
-    call::forget(thread);
+    if let Some(known) = thread::known() {
+        known.forget();
+    }
     leave(thread);
     0
 }

@@ -106,7 +106,6 @@ fn programs() -> [Line; 2] {
     let options = Options {
         ring_bytes: 64 << 10,
         max_call_bytes: 4096,
-        max_calls: 16,
         sockets: Sockets::Tracepoints,
         links: Links::Session,
         filtered: false,

@@ -63,10 +63,6 @@ pub struct TraceArgs {
     /// Most bytes copied from one call; what is beyond is reported as a gap
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     pub max_call_bytes: u64,
-    /// Most threads that are followed through a TLS call at one time
-    #[arg(long, value_name = "N", default_value_t = 65_536, hide_short_help = true,
-          value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
-    pub max_calls: u32,
     /// How the sockets of connections are found, at best
     #[arg(long, value_enum, default_value_t = Sockets::Tracepoints, hide_short_help = true)]
     pub sockets: Sockets,

@@ -97,7 +97,6 @@ async fn trace(args: TraceArgs) -> Result<()> {
         ring_bytes: ring_bytes(args.ring_size),
         decoders: args.decoders.map(usize::from),
         max_call_bytes: args.max_call_bytes,
-        max_calls: args.max_calls,
         sockets: args.sockets,
         links: args.links,
         logging: args.verbosity.verbose > 1,

@@ -14,7 +14,7 @@ use tlstap_tests::{
 
 use crate::links;
 
-crate::tests![each_in_its_way, more_than_there_is_room_for];
+crate::tests![each_in_its_way, deeper_than_is_followed];
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// Threads of the scenario `crowd`.
@@ -99,16 +99,14 @@ fn each_by(node: &Node, links: &str) -> Result<()> {
     Ok(())
 }
 
-fn more_than_there_is_room_for(node: &Node) -> Result<()> {
-    let (pid, events, stderr) = run(node, &["--max-calls", "3"])?;
-    let crowd = told(&events, pid, "crowd")?;
-    let whole = crowd.iter().filter(|stream| *stream == "10q, 10r").count();
-    let missed = crowd.iter().filter(|stream| *stream == "0 in-flight-full, 10r").count();
-    // A table has some entries more than asked for, one for each CPU.
-    ensure!(missed > 0 && whole + missed == CROWD, "crowd: {crowd:?}");
-    let told = stderr.iter().any(|line| line.contains(&format!("{missed} in-flight-full")));
-    ensure!(told, "the summary does not tell of {missed}: {stderr:?}");
-    let lengths = events.iter().filter(|event| text(event, "/reason") == Some("in-flight-full"));
-    ensure!(lengths.clone().all(|event| number(event, "/length") == Some(0)), "a length");
+/// One level more than is followed is told as a loss of unknown length.
+fn deeper_than_is_followed(node: &Node) -> Result<()> {
+    let (pid, events, stderr) = run(node, &[])?;
+    let deep = told(&events, pid, "deep")?;
+    ensure!(deep == ["30v", "40u", "0 in-flight-full, 20x"], "deep: {deep:?}");
+    ensure!(stderr.iter().any(|line| line.contains("1 in-flight-full")), "{stderr:?}");
+    let mut lengths =
+        events.iter().filter(|event| text(event, "/reason") == Some("in-flight-full"));
+    ensure!(lengths.all(|event| number(event, "/length") == Some(0)), "a length");
     Ok(())
 }

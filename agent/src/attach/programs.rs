@@ -31,8 +31,6 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Most bytes copied from one call.
     pub max_call_bytes: u64,
-    /// Most threads that are followed through a call at one time.
-    pub max_calls: u32,
     /// How the sockets of connections are found.
     pub sockets: Sockets,
     /// How probes are held in place, at best.
@@ -110,7 +108,8 @@ impl KernelHalf {
             .override_global(aya_log::LEVEL, &level, true)
             .map_max_entries(name::RECORDS, options.ring_bytes)
             .override_global(name::WAKE_SHIFT, &wake_shift(options.ring_bytes), true)
-            .map_max_entries(name::IN_FLIGHT, options.max_calls)
+            // aya 0.14 has no type for task storage; the kernel half alone looks at it.
+            .allow_unsupported_maps()
             .load(OBJECT)
             .map_err(|error| refused("the BPF maps", error))?;
         // While it has all maps.

@@ -68,8 +68,6 @@ pub struct Trace {
     pub decoders: Option<usize>,
     /// Most bytes copied from one call.
     pub max_call_bytes: u64,
-    /// Most threads that are followed through a call at one time.
-    pub max_calls: u32,
     /// How the sockets of connections are found.
     pub sockets: Sockets,
     /// How probes are held in place.
@@ -86,7 +84,6 @@ where
     let kernel = KernelHalf::load(&Options {
         ring_bytes: options.ring_bytes,
         max_call_bytes: options.max_call_bytes,
-        max_calls: options.max_calls,
         sockets: options.sockets,
         links: options.links,
         filtered: !options.filters.is_empty(),
