@@ -87,10 +87,9 @@ impl Hooks {
     /// Looks at the libraries of the host, or of the named processes, and at the processes: the
     /// first thing to do.
     pub(super) fn begin(&mut self) {
-        for pid in self.targets.named() {
-            self.look_at(pid);
-        }
         if self.targets.are_named() {
+            self.scan();
+            self.targets.named().for_each(|pid| self.explore_of(pid));
             return;
         }
         let host = discover::host(&self.proc);
@@ -245,14 +244,16 @@ impl Hooks {
     /// bound to what may be gone, though its number is not. They stay until new ones are there.
     fn renew(&mut self, pid: u32) {
         let (old, ciphertext) = (self.registry.take(pid), self.ciphertext.take(pid));
-        self.look_at(pid);
+        self.scan_process(pid, &mut HashSet::new());
+        // Of a process that has just begun, what it maps is told any moment: nothing may delay that.
+        if !old.is_empty() {
+            self.explore_of(pid);
+        }
         old.into_iter().chain(ciphertext).for_each(|old| self.registry.detach(old));
     }
 
-    /// Probes for a named process what it has mapped, and the libraries that it may map: those in
-    /// its root.
-    fn look_at(&mut self, pid: u32) {
-        self.scan_process(pid, &mut HashSet::new());
+    /// Probes for a named process the libraries that it may map: those in its root.
+    fn explore_of(&mut self, pid: u32) {
         let process = self.proc.join(pid.to_string());
         self.explore(&process, Path::new("/"), User::Process(pid));
     }
