@@ -85,10 +85,10 @@ fn others_are_not_probed(node: &Node) -> Result<()> {
 /// It maps its library only then, and is followed from its first byte on.
 fn a_named_process_that_executes(node: &Node) -> Result<()> {
     let shell = ["/bin/sh", "-c", r#"echo waiting; read begin; exec "$0" "$@""#];
-    executes(node, &shell)
+    executes(node, &shell, |_| Ok(()))
 }
 
-/// The process goes on under its number as another task than links were bound to.
+/// The process goes on under its number as another task than links were bound to: it is probed anew.
 fn a_thread_that_executes(node: &Node) -> Result<()> {
     let script = "
 import os, ssl, sys, threading
@@ -97,14 +97,23 @@ os.read(0, 6)
 threading.Thread(target=os.execv, args=(sys.argv[1], sys.argv[1:])).start()
 threading.Event().wait()
 ";
-    executes(node, &["python3", "-c", script])
+    executes(node, &["python3", "-c", script], |process| {
+        deadline::until("its library to be probed", EVENT, || {
+            Ok((probed::places(process.pid(), LIBRARY)? > 0).then_some(()))
+        })
+    })
 }
 
-fn executes(node: &Node, through: &[&str]) -> Result<()> {
+fn executes(
+    node: &Node,
+    through: &[&str],
+    before_it_talks: impl Fn(&Talking) -> Result<()>,
+) -> Result<()> {
     for kind in KINDS {
         let mut waiting = node.talk()?.through(through, REQUEST, RESPONSE)?;
         let mut agent = with(node, kind, &["--pid", &waiting.pid().to_string()])?;
         waiting.begin()?;
+        before_it_talks(&waiting).with_context(|| format!("by {}", kind.1))?;
         waiting.go()?;
         let both = agent.wait_for_count("both ends", 2, |_| true);
         both.with_context(|| format!("by {}", kind.1))?;

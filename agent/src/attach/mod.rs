@@ -1,8 +1,9 @@
 //! Libraries in, attachments out; dropping an attachment detaches it.
 //!
 //! The only stage that knows aya's programs. Probes go through open descriptors, one attachment a
-//! real file, for all processes.
+//! real file, for all processes or for one.
 
+mod changing;
 mod layout;
 mod multi;
 mod probes;
@@ -10,6 +11,7 @@ mod programs;
 mod registry;
 mod verdicts;
 
+pub use changing::hold_still;
 pub use probes::{AttachError, Attachment, Links, Scope};
 pub use programs::{KernelHalf, LoadError, Options, Programs, Sockets};
 pub use registry::{Registry, User};

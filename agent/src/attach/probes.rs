@@ -21,6 +21,7 @@ use tlstap_ebpf::name;
 
 use super::{
     LoadError,
+    changing::change,
     multi::{self, Loader, MultiError, Point, When},
     programs::refused,
 };
@@ -89,8 +90,16 @@ impl AttachError {
 /// 0.1 s each, the others that long for all of a program.
 #[derive(Debug)]
 pub struct Attachment {
-    #[expect(dead_code, reason = "held, not read: dropping them detaches")]
     links: Vec<Link>,
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        for link in self.links.drain(..) {
+            let _changing = change();
+            drop(link);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -155,19 +164,22 @@ impl Probes {
             Scope::Process(pid) => NonZeroU32::new(pid),
             Scope::All => None,
         };
-        let mut links = Vec::new();
+        let mut attachment = Attachment { links: Vec::new() };
         for (name, points) in places {
             if self.links == Links::Perf {
                 for point in points {
-                    links.push(Link::Perf(attach_perf(ebpf, name, path, *point, process)?));
+                    let link = attach_perf(ebpf, name, path, *point, process)?;
+                    attachment.links.push(Link::Perf(link));
                 }
             } else {
                 let program = self.programs.get(name).ok_or(LoadError::Missing(name))?;
+                let changing = change();
                 let link = program.attach(path, points, process.map(NonZeroU32::get));
-                links.push(Link::Multi(link.map_err(AttachError::Link)?));
+                drop(changing);
+                attachment.links.push(Link::Multi(link.map_err(AttachError::Link)?));
             }
         }
-        Ok(Attachment { links })
+        Ok(attachment)
     }
 }
 
@@ -244,6 +256,7 @@ fn attach_perf(
     let point = UProbeAttachPoint { location, cookie: Some(cookie) };
     let scope = process.map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
     let program = perf(ebpf, name)?;
+    let _changing = change();
     let link = program.attach(point, path, scope)?;
     Ok(program.take_link(link)?)
 }
