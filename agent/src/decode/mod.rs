@@ -9,11 +9,17 @@ mod connection;
 mod detect;
 mod fields;
 mod http1;
+mod operation;
+mod protocol;
 pub mod raw;
 
 use bytes::Bytes;
 
-pub use self::{connection::Connection, fields::Fields};
+pub use self::{
+    connection::Connection,
+    fields::Fields,
+    operation::{Operation, Outcome, System},
+};
 use crate::capture::{Call, ConnectionKey, Direction, GapReason};
 
 /// What a decoder keeps.
@@ -52,6 +58,7 @@ impl Message {
         match &self.content {
             Content::Data { direction, .. } => moved(&self.call, *direction),
             Content::Http(exchange) => moved(&self.call, exchange.begins()),
+            Content::Operation(operation) => moved(&self.call, operation.begins()),
             // Lost bytes came before those of the call; nobody knows which way an opaque
             // connection began.
             Content::Gap { .. } | Content::Opaque { .. } => self.call.entered,
@@ -93,6 +100,8 @@ pub enum Content {
     },
     /// A request with its response.
     Http(Box<Exchange>),
+    /// A request and its answer in another protocol.
+    Operation(Box<Operation>),
     /// A connection that ended without a known protocol: its bytes by [`Direction::index`].
     Opaque {
         /// Bytes of each direction.
@@ -100,7 +109,7 @@ pub enum Content {
     },
 }
 
-/// An HTTP/1 request with its response.
+/// An HTTP request with its response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
     /// The side that the traced process is on.
@@ -122,28 +131,55 @@ impl Exchange {
     }
 }
 
-/// An HTTP/1 request.
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 1945.
+    Http10,
+    /// RFC 9112.
+    Http11,
+    /// RFC 9113.
+    Http2,
+}
+
+impl Version {
+    /// As OpenTelemetry's `network.protocol.version` has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+        }
+    }
+
+    /// HTTP/1, by its minor version.
+    const fn of_minor(minor: u8) -> Self {
+        if minor == 0 { Self::Http10 } else { Self::Http11 }
+    }
+}
+
+/// An HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// `GET`, …
     pub method: String,
     /// The request target as sent (RFC 9112, section 3.2).
     pub target: String,
-    /// Minor version: 0 or 1.
-    pub minor_version: u8,
+    /// The version of HTTP.
+    pub version: Version,
     /// Its header section.
     pub headers: Fields,
     /// The body.
     pub body: Body,
 }
 
-/// An HTTP/1 response.
+/// An HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// Minor version: 0 or 1.
-    pub minor_version: u8,
+    /// The version of HTTP.
+    pub version: Version,
     /// Its header section.
     pub headers: Fields,
     /// The body.

@@ -73,7 +73,7 @@ fn host(request: &Request) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Body;
+    use crate::decode::{Body, Version};
 
     /// Expects authority, path, query and full URL, separated by spaces; `-` for what is absent.
     fn check(method: &str, target: &str, host: Option<&'static str>, expect: &str) {
@@ -81,7 +81,7 @@ mod tests {
         let request = Request {
             method: method.to_owned(),
             target: target.to_owned(),
-            minor_version: 1,
+            version: Version::Http11,
             headers: host.into_iter().collect(),
             body: Body::default(),
         };

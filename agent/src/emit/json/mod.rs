@@ -3,6 +3,7 @@
 pub(super) mod finding;
 mod http;
 mod network;
+mod operation;
 mod origin;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,13 @@ use serde_json::ser::{CompactFormatter, Formatter};
 use self::{
     http::{Http, Payload, RequestJson, ResponseJson, UrlJson},
     network::Network,
+    operation::{Failure, Part},
     origin::{ContainerJson, K8s, ProcessJson, Thread, Tls},
 };
 use super::escape;
 use crate::{
     capture::GapReason,
-    decode::{Content, Exchange, Role},
+    decode::{Content, Exchange, Operation, Role, Version},
     enrich::Record,
 };
 
@@ -109,6 +111,15 @@ enum Rest<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         url: Option<UrlJson<'a>>,
     },
+    Operation {
+        kind: Role,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duration_ns: Option<u64>,
+        #[serde(flatten)]
+        part: Part<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<Failure<'a>>,
+    },
     Opaque {
         bytes: Counts,
     },
@@ -133,6 +144,9 @@ impl<'a> Line<'a> {
                 ("gap", Some(direction), Rest::Gap { offset, length, reason })
             }
             Content::Http(exchange) => ("http", None, Rest::of_exchange(exchange, bodies)),
+            Content::Operation(operation) => {
+                (operation.system.as_str(), None, Rest::of_operation(operation))
+            }
             &Content::Opaque { bytes: [transmit, receive] } => {
                 ("opaque", None, Rest::Opaque { bytes: Counts { transmit, receive } })
             }
@@ -158,13 +172,22 @@ fn timestamp(ns: i64) -> String {
 }
 
 impl<'a> Rest<'a> {
+    fn of_operation(operation: &'a Operation) -> Self {
+        Self::Operation {
+            kind: operation.role,
+            duration_ns: operation.duration_ns,
+            part: Part::of(operation),
+            error: Failure::of(operation),
+        }
+    }
+
     fn of_exchange(exchange: &'a Exchange, bodies: bool) -> Self {
         let request = exchange.request.as_ref();
         let response = exchange.response.as_ref();
         let version = request
-            .map(|request| request.minor_version)
-            .or(response.map(|response| response.minor_version))
-            .map(|minor| if minor == 0 { "1.0" } else { "1.1" });
+            .map(|request| request.version)
+            .or(response.map(|response| response.version))
+            .map(Version::as_str);
         Self::Http {
             kind: exchange.role,
             duration_ns: exchange.duration_ns,
