@@ -9,6 +9,7 @@ mod connection;
 mod detect;
 mod fields;
 mod http1;
+mod http2;
 mod operation;
 mod protocol;
 pub mod raw;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 pub use self::{
     connection::Connection,
     fields::Fields,
+    http2::{Grpc, Messages},
     operation::{Operation, Outcome, System},
 };
 use crate::capture::{Call, ConnectionKey, Direction, GapReason};
@@ -121,6 +123,14 @@ pub struct Exchange {
     pub request: Option<Request>,
     /// Absent when the connection ended before it, or it was lost.
     pub response: Option<Response>,
+    /// The stream of HTTP/2 that it was on.
+    pub stream: Option<u32>,
+    /// Trailers of the response; only those of HTTP/2 are kept.
+    pub trailers: Fields,
+    /// Why it was broken off: the name of RFC 9113's error code, or `GOAWAY`.
+    pub error: Option<String>,
+    /// What gRPC makes of it.
+    pub grpc: Option<Box<Grpc>>,
 }
 
 impl Exchange {
@@ -161,9 +171,9 @@ impl Version {
 /// An HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// `GET`, …
+    /// `GET`, …; empty when it is not known.
     pub method: String,
-    /// The request target as sent (RFC 9112, section 3.2).
+    /// The request target as sent (RFC 9112, section 3.2); empty when it is not known.
     pub target: String,
     /// The version of HTTP.
     pub version: Version,
@@ -176,7 +186,7 @@ pub struct Request {
 /// An HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The status code.
+    /// The status code; 0 when it is not known.
     pub status: u16,
     /// The version of HTTP.
     pub version: Version,

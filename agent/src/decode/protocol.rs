@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::{Message, Options, Role, http1};
+use super::{Message, Options, Role, http1, http2};
 use crate::capture::{Call, ConnectionKey, Direction};
 
 /// All protocols that are decoded, the surest first: when several claim a connection by the same
 /// bytes, the first has it.
-pub(super) const FAMILIES: [Family; 1] = [http1::FAMILY];
+pub(super) const FAMILIES: [Family; 2] = [http1::FAMILY, http2::FAMILY];
 
 /// A protocol, before a connection is known to speak it.
 #[derive(Clone, Copy, Debug)]

@@ -76,6 +76,10 @@ pub(super) fn http() -> Record {
                 truncated: true,
             },
         }),
+        stream: None,
+        trailers: fields(&[]),
+        error: None,
+        grpc: None,
     })))
 }
 

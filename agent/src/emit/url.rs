@@ -66,7 +66,8 @@ fn split(target: &str) -> (&str, Option<&str>) {
 }
 
 fn host(request: &Request) -> Option<Cow<'_, str>> {
-    let host = request.headers.first("host")?;
+    // RFC 9113, section 8.3.1: ":authority" stands for it in HTTP/2.
+    let host = request.headers.first(":authority").or_else(|| request.headers.first("host"))?;
     Some(String::from_utf8_lossy(host)).filter(|host| !host.is_empty())
 }
 

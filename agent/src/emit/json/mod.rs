@@ -1,6 +1,7 @@
 //! A record in, a line of JSON out: the schema `tlstap/v1`, docs/output.md.
 
 pub(super) mod finding;
+mod grpc;
 mod http;
 mod network;
 mod operation;
@@ -15,7 +16,8 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use self::{
-    http::{Http, Payload, RequestJson, ResponseJson, UrlJson},
+    grpc::Rpc,
+    http::{Http, Payload, RequestJson, ResponseJson, StreamJson, UrlJson},
     network::Network,
     operation::{Failure, Part},
     origin::{ContainerJson, K8s, ProcessJson, Thread, Tls},
@@ -110,6 +112,10 @@ enum Rest<'a> {
         http: Http<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         url: Option<UrlJson<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rpc: Option<Rpc<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<Failure<'a>>,
     },
     Operation {
         kind: Role,
@@ -143,7 +149,10 @@ impl<'a> Line<'a> {
             &Content::Gap { direction, offset, length, reason } => {
                 ("gap", Some(direction), Rest::Gap { offset, length, reason })
             }
-            Content::Http(exchange) => ("http", None, Rest::of_exchange(exchange, bodies)),
+            Content::Http(exchange) => {
+                let kind = if exchange.grpc.is_some() { "grpc" } else { "http" };
+                (kind, None, Rest::of_exchange(exchange, bodies))
+            }
             Content::Operation(operation) => {
                 (operation.system.as_str(), None, Rest::of_operation(operation))
             }
@@ -194,9 +203,13 @@ impl<'a> Rest<'a> {
             http: Http {
                 version,
                 request: request.map(|request| RequestJson::of(request, bodies)),
-                response: response.map(|response| ResponseJson::of(response, bodies)),
+                response: response
+                    .map(|response| ResponseJson::of(response, &exchange.trailers, bodies)),
+                stream: exchange.stream.map(|id| StreamJson { id }),
             },
             url: request.and_then(UrlJson::of),
+            rpc: exchange.grpc.as_deref().map(Rpc::of),
+            error: exchange.error.as_deref().map(Failure::broken_off),
         }
     }
 }

@@ -159,6 +159,13 @@ impl<'a> Failure<'a> {
     }
 }
 
+impl<'a> Failure<'a> {
+    /// An exchange that was not brought to its end.
+    pub(super) const fn broken_off(kind: &'a str) -> Self {
+        Self { kind, message: None }
+    }
+}
+
 impl Query<'_> {
     const fn is_empty(&self) -> bool {
         self.text.is_none() && self.parameter.is_empty()

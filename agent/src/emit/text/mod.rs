@@ -114,11 +114,19 @@ impl Text {
     fn exchange(&self, exchange: &Exchange, peer: &str, out: &mut impl Write) -> io::Result<()> {
         let arrow = side(exchange.role);
         let (method, target) = match &exchange.request {
+            Some(request) if exchange.grpc.is_some() => ("gRPC", target(request)),
+            Some(request) if request.method.is_empty() => ("?", target(request)),
             Some(request) => (request.method.as_str(), target(request)),
             None => ("?", "(request not seen)".to_owned()),
         };
         let method = Escaped(method.as_bytes()).to_string();
+        let grpc = exchange.grpc.as_deref().and_then(|grpc| grpc.status);
         let (status, color) = match &exchange.response {
+            Some(_) if grpc.is_some() => {
+                let status = grpc.unwrap_or_default();
+                (status.to_string(), if status == 0 { PLAIN } else { RED })
+            }
+            Some(response) if response.status == 0 => ("?".to_owned(), PLAIN),
             Some(response) => (response.status.to_string(), status_color(response.status)),
             None => ("---".to_owned(), RED),
         };
