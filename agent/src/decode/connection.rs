@@ -4,7 +4,7 @@
 use super::{
     Content, Message, Options, Role,
     detect::{Detection, Detector},
-    http1::{Flow, Http1},
+    protocol::{Flow, Protocol, Start},
     raw,
 };
 use crate::{
@@ -25,7 +25,7 @@ pub struct Connection {
 enum State {
     /// No protocol seen yet.
     Detecting(Detector),
-    Http(Box<Http1>),
+    Known(Box<dyn Protocol>),
     /// There was never a known protocol.
     Unknown,
     /// What comes after a known protocol.
@@ -55,8 +55,8 @@ impl Connection {
                 self.gap(segment, *direction, *length, out);
             }
             SegmentContent::Shutdown => {
-                if let State::Http(http) = &mut self.state {
-                    http.shut_down(out);
+                if let State::Known(protocol) = &mut self.state {
+                    protocol.shut_down(out);
                 }
             }
             SegmentContent::End => self.over(true, out),
@@ -72,7 +72,7 @@ impl Connection {
     pub fn held(&self) -> usize {
         match &self.state {
             State::Detecting(detector) => detector.held(),
-            State::Http(http) => http.held(),
+            State::Known(protocol) => protocol.held(),
             State::Unknown | State::Rest(_) => 0,
         }
     }
@@ -82,7 +82,7 @@ impl Connection {
         let Some((connection, call)) = self.seen.began else { return };
         let unread = match &self.state {
             State::Detecting(detector) => detector.unread(),
-            State::Http(http) => http.unread(),
+            State::Known(protocol) => protocol.unread(),
             State::Unknown | State::Rest(_) => [0, 0],
         };
         for direction in Direction::BOTH {
@@ -98,7 +98,7 @@ impl Connection {
             State::Detecting(detector) => {
                 Direction::BOTH.into_iter().for_each(|at| detector.gap(at));
             }
-            State::Http(http) => http.give_up(out),
+            State::Known(protocol) => protocol.give_up(out),
             State::Unknown | State::Rest(_) => {}
         }
     }
@@ -111,28 +111,45 @@ impl Connection {
             State::Detecting(detector) => match detector.push(segment, *direction, bytes) {
                 Detection::Unknown => {}
                 Detection::Opaque => self.state = State::Unknown,
-                Detection::Http1 { role, held, gap } => {
-                    let http = Http1::new(&self.options, segment.connection, role, gap);
-                    self.state = State::Http(Box::new(http));
+                Detection::Known { family, role, held, gap } => {
+                    let connection = segment.connection;
+                    let start = Start { options: &self.options, connection, role, gap };
+                    self.state = State::Known((family.start)(&start));
                     held.iter().for_each(|segment| self.data(segment, out));
                 }
             },
-            State::Http(http) => {
-                if let Flow::Over { bytes } = http.push(&segment.call, *direction, bytes, out) {
+            State::Known(protocol) => match protocol.push(&segment.call, *direction, bytes, out) {
+                Flow::Open => {}
+                Flow::Over { bytes } => {
                     let began = (bytes != [0, 0]).then_some((segment.connection, segment.call));
                     let rest = State::Rest(Opaque { began, bytes });
-                    self.state = if http.is_begun() { rest } else { State::Unknown };
+                    self.state = if protocol.is_begun() { rest } else { State::Unknown };
                 }
-            }
+                Flow::Becomes { next, left } => {
+                    self.state = State::Known(next);
+                    self.rest_of(segment, left, out);
+                }
+            },
             State::Unknown => {}
             State::Rest(rest) => rest.count(segment, *direction, bytes.len() as u64),
+        }
+    }
+
+    /// The last bytes of a segment, so many of them, are of the protocol that it goes on in.
+    fn rest_of(&mut self, segment: &Segment, left: usize, out: &mut Vec<Message>) {
+        let SegmentContent::Data { direction, offset, bytes } = &segment.content else { return };
+        let before = bytes.len().saturating_sub(left);
+        let (direction, offset) = (*direction, offset.saturating_add(before as u64));
+        let content = SegmentContent::Data { direction, offset, bytes: bytes.slice(before..) };
+        if left > 0 {
+            self.data(&Segment { content, ..*segment }, out);
         }
     }
 
     fn gap(&mut self, segment: &Segment, at: Direction, length: u64, out: &mut Vec<Message>) {
         match &mut self.state {
             State::Detecting(detector) => detector.gap(at),
-            State::Http(http) => http.gap(at, length, out),
+            State::Known(protocol) => protocol.gap(at, length, out),
             State::Unknown => {}
             State::Rest(rest) => rest.count(segment, at, length),
         }
@@ -141,8 +158,8 @@ impl Connection {
     fn over(&mut self, complete: bool, out: &mut Vec<Message>) {
         let Self { seen, state, .. } = std::mem::replace(self, Self::new(&self.options));
         match state {
-            State::Http(http) if http.is_begun() => http.finish(complete, out),
-            State::Detecting(_) | State::Http(_) | State::Unknown => out.extend(seen.message()),
+            State::Known(protocol) if protocol.is_begun() => protocol.finish(complete, out),
+            State::Detecting(_) | State::Known(_) | State::Unknown => out.extend(seen.message()),
             State::Rest(rest) => out.extend(rest.message()),
         }
     }

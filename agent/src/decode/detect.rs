@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Role,
-    http1::{Probe, request_line, status_line},
+    protocol::{FAMILIES, Family, Guess, Sighting},
 };
 use crate::{
     capture::Direction,
@@ -17,16 +17,14 @@ use crate::{
 /// A connection without a message start in so many bytes has another protocol.
 const DETECT_LIMIT: u64 = 1 << 20;
 
-/// RFC 9113, section 3.4: the client connection preface starts so.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
-
 /// What is known after a segment.
 #[derive(Debug)]
 pub(super) enum Detection {
     /// Nothing yet.
     Unknown,
-    /// HTTP/1.
-    Http1 {
+    /// A protocol.
+    Known {
+        family: Family,
         role: Role,
         /// The segments since the first message start, in order.
         held: Vec<Segment>,
@@ -41,11 +39,19 @@ pub(super) enum Detection {
 #[derive(Debug, Default)]
 pub(super) struct Detector {
     bytes: u64,
-    /// By [`Direction::index`]: bytes that may be the beginning of a message.
-    candidates: [Vec<u8>; 2],
+    /// By [`Direction::index`].
+    candidates: [Candidate; 2],
     /// The segments that the candidates came in.
     held: Vec<Segment>,
     gap: bool,
+}
+
+/// Bytes that may be the beginning of a message.
+#[derive(Debug, Default)]
+struct Candidate {
+    bytes: Vec<u8>,
+    /// Whether something of this direction came before them.
+    late: bool,
 }
 
 /// A copy of a segment that keeps nothing alive but itself: its bytes share a block with others.
@@ -60,22 +66,21 @@ fn apart(segment: &Segment) -> Segment {
 impl Detector {
     pub(super) fn push(&mut self, segment: &Segment, at: Direction, bytes: &[u8]) -> Detection {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
-        let joined = !self.candidate(at).is_empty();
-        self.candidate(at).extend_from_slice(bytes);
-        let mut probe = probe(self.candidate(at), at);
-        if matches!(probe, Found::Nothing) && joined {
+        let joined = !self.candidate(at).bytes.is_empty();
+        self.candidate(at).bytes.extend_from_slice(bytes);
+        let mut found = self.look(at);
+        if matches!(found, Found::Nothing) && joined {
             self.clear(at);
-            self.candidate(at).extend_from_slice(bytes);
-            probe = self::probe(self.candidate(at), at);
+            self.candidate(at).bytes.extend_from_slice(bytes);
+            found = self.look(at);
         }
-        match probe {
+        match found {
             Found::Nothing => self.clear(at),
             Found::Perhaps => self.held.push(apart(segment)),
-            Found::Http2 => return Detection::Opaque,
-            Found::Http1(role) => {
+            Found::Family(family, role) => {
                 self.held.push(segment.clone());
                 let held = std::mem::take(&mut self.held);
-                return Detection::Http1 { role, held, gap: self.gap };
+                return Detection::Known { family, role, held, gap: self.gap };
             }
         }
         if self.bytes > DETECT_LIMIT { Detection::Opaque } else { Detection::Unknown }
@@ -94,19 +99,29 @@ impl Detector {
 
     /// By [`Direction::index`]: how many of the last bytes may begin a message.
     pub(super) fn unread(&self) -> [usize; 2] {
-        self.candidates.each_ref().map(Vec::len)
+        self.candidates.each_ref().map(|candidate| candidate.bytes.len())
     }
 
-    fn candidate(&mut self, at: Direction) -> &mut Vec<u8> {
-        let [transmit, receive] = &mut self.candidates;
-        match at {
-            Direction::Transmit => transmit,
-            Direction::Receive => receive,
+    fn candidate(&mut self, at: Direction) -> &mut Candidate {
+        at.of_mut(&mut self.candidates)
+    }
+
+    fn look(&self, at: Direction) -> Found {
+        let Candidate { bytes, late } = at.of(&self.candidates);
+        let sighting = Sighting { bytes, at, first: !late && !self.gap };
+        let mut found = Found::Nothing;
+        for family in FAMILIES {
+            match (family.guess)(&sighting) {
+                Guess::Yes(role) => return Found::Family(family, role),
+                Guess::Maybe => found = Found::Perhaps,
+                Guess::No => {}
+            }
         }
+        found
     }
 
     fn clear(&mut self, at: Direction) {
-        self.candidate(at).clear();
+        *self.candidate(at) = Candidate { bytes: Vec::new(), late: true };
         self.held.retain(|segment| match &segment.content {
             SegmentContent::Data { direction, .. } => *direction != at,
             _ => false,
@@ -117,18 +132,5 @@ impl Detector {
 enum Found {
     Nothing,
     Perhaps,
-    Http1(Role),
-    Http2,
-}
-
-fn probe(bytes: &[u8], at: Direction) -> Found {
-    if bytes.starts_with(HTTP2_PREFACE) {
-        return Found::Http2;
-    }
-    match (request_line(bytes), status_line(bytes)) {
-        (Probe::Start, _) => Found::Http1(Role::of_requests(at)),
-        (_, Probe::Start) => Found::Http1(Role::of_requests(at.opposite())),
-        (Probe::No, Probe::No) => Found::Nothing,
-        _ => Found::Perhaps,
-    }
+    Family(Family, Role),
 }

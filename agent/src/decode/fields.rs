@@ -9,12 +9,14 @@ pub struct Fields {
     text: Vec<u8>,
     /// Where each name and its value end.
     ends: Vec<(u32, u32)>,
+    /// Fields that were sent, and of which the name or the value is not known.
+    unknown: u32,
 }
 
 impl Fields {
     /// Room for so many fields, with so many bytes in all.
     pub fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(fields) }
+        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(fields), unknown: 0 }
     }
 
     /// Adds a field, if it still fits: a section of 4 GiB has been refused long before.
@@ -48,6 +50,17 @@ impl Fields {
     /// The value of the first field of this name, which is in lower case.
     pub fn first<'a>(&'a self, wanted: &'a str) -> Option<&'a [u8]> {
         self.all(wanted).next()
+    }
+
+    /// So many more fields were sent that are not known.
+    pub(super) const fn lose(&mut self, count: u32) {
+        self.unknown = self.unknown.saturating_add(count);
+    }
+
+    /// How many more fields were sent that are not known: HTTP/2 refers to earlier ones, which may
+    /// not have been seen.
+    pub const fn unknown(&self) -> u32 {
+        self.unknown
     }
 
     /// How many there are.

@@ -9,11 +9,19 @@ mod connection;
 mod detect;
 mod fields;
 mod http1;
+mod http2;
+mod operation;
+mod protocol;
 pub mod raw;
 
 use bytes::Bytes;
 
-pub use self::{connection::Connection, fields::Fields};
+pub use self::{
+    connection::Connection,
+    fields::Fields,
+    http2::{Grpc, Messages},
+    operation::{Operation, Outcome, System},
+};
 use crate::capture::{Call, ConnectionKey, Direction, GapReason};
 
 /// What a decoder keeps.
@@ -52,6 +60,7 @@ impl Message {
         match &self.content {
             Content::Data { direction, .. } => moved(&self.call, *direction),
             Content::Http(exchange) => moved(&self.call, exchange.begins()),
+            Content::Operation(operation) => moved(&self.call, operation.begins()),
             // Lost bytes came before those of the call; nobody knows which way an opaque
             // connection began.
             Content::Gap { .. } | Content::Opaque { .. } => self.call.entered,
@@ -93,6 +102,8 @@ pub enum Content {
     },
     /// A request with its response.
     Http(Box<Exchange>),
+    /// A request and its answer in another protocol.
+    Operation(Box<Operation>),
     /// A connection that ended without a known protocol: its bytes by [`Direction::index`].
     Opaque {
         /// Bytes of each direction.
@@ -100,7 +111,7 @@ pub enum Content {
     },
 }
 
-/// An HTTP/1 request with its response.
+/// An HTTP request with its response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
     /// The side that the traced process is on.
@@ -112,6 +123,14 @@ pub struct Exchange {
     pub request: Option<Request>,
     /// Absent when the connection ended before it, or it was lost.
     pub response: Option<Response>,
+    /// The stream of HTTP/2 that it was on.
+    pub stream: Option<u32>,
+    /// Trailers of the response; only those of HTTP/2 are kept.
+    pub trailers: Fields,
+    /// Why it was broken off: the name of RFC 9113's error code, or `GOAWAY`.
+    pub error: Option<String>,
+    /// What gRPC makes of it.
+    pub grpc: Option<Box<Grpc>>,
 }
 
 impl Exchange {
@@ -122,28 +141,55 @@ impl Exchange {
     }
 }
 
-/// An HTTP/1 request.
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 1945.
+    Http10,
+    /// RFC 9112.
+    Http11,
+    /// RFC 9113.
+    Http2,
+}
+
+impl Version {
+    /// As OpenTelemetry's `network.protocol.version` has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+        }
+    }
+
+    /// HTTP/1, by its minor version.
+    const fn of_minor(minor: u8) -> Self {
+        if minor == 0 { Self::Http10 } else { Self::Http11 }
+    }
+}
+
+/// An HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// `GET`, …
+    /// `GET`, …; empty when it is not known.
     pub method: String,
-    /// The request target as sent (RFC 9112, section 3.2).
+    /// The request target as sent (RFC 9112, section 3.2); empty when it is not known.
     pub target: String,
-    /// Minor version: 0 or 1.
-    pub minor_version: u8,
+    /// The version of HTTP.
+    pub version: Version,
     /// Its header section.
     pub headers: Fields,
     /// The body.
     pub body: Body,
 }
 
-/// An HTTP/1 response.
+/// An HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The status code.
+    /// The status code; 0 when it is not known.
     pub status: u16,
-    /// Minor version: 0 or 1.
-    pub minor_version: u8,
+    /// The version of HTTP.
+    pub version: Version,
     /// Its header section.
     pub headers: Fields,
     /// The body.

@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use crate::{
     capture::{Call, ConnectionKey, Direction, Endpoints, GapReason, Method, Socket},
-    decode::{Body, Content, Exchange, Message, Request, Response, Role},
+    decode::{
+        Body, Content, Exchange, Message, Operation, Outcome, Request, Response, Role, System,
+        Version,
+    },
     enrich::{Container, Library, Pod, Process, Record},
 };
 
@@ -58,13 +61,13 @@ pub(super) fn http() -> Record {
         request: Some(Request {
             method: "POST".to_owned(),
             target: "/a?b=1".to_owned(),
-            minor_version: 1,
+            version: Version::Http11,
             headers: fields(&[("host", b"web"), ("x-two", b"1"), ("x-two", b"\xff")]),
             body: Body { size: 5, bytes: Bytes::from_static(b"hello"), truncated: false },
         }),
         response: Some(Response {
             status: 200,
-            minor_version: 1,
+            version: Version::Http11,
             headers: fields(&[("content-type", b"text/plain")]),
             body: Body {
                 size: 5162,
@@ -73,6 +76,43 @@ pub(super) fn http() -> Record {
                 truncated: true,
             },
         }),
+        stream: None,
+        trailers: fields(&[]),
+        error: None,
+        grpc: None,
+    })))
+}
+
+pub(super) fn operation(system: System) -> Record {
+    record(Content::Operation(Box::new(Operation {
+        duration_ns: Some(2_000_000),
+        name: Some("SELECT".to_owned()),
+        target: Some("cats".to_owned()),
+        text: Some("SELECT * FROM cats WHERE id = $1".to_owned()),
+        parameters: vec![Some("7".to_owned()), None],
+        outcome: Some(Outcome {
+            message: Some("SELECT 3".to_owned()),
+            returned: Some(3),
+            ..Outcome::default()
+        }),
+        request_size: 40,
+        response_size: 300,
+        ..Operation::new(system, Role::Client)
+    })))
+}
+
+pub(super) fn failure(system: System) -> Record {
+    let outcome = Outcome {
+        code: Some("42P01".to_owned()),
+        message: Some("no table \u{1b}[31m".to_owned()),
+        failed: true,
+        ..Outcome::default()
+    };
+    record(Content::Operation(Box::new(Operation {
+        outcome: Some(outcome),
+        response_size: 30,
+        truncated: true,
+        ..Operation::new(system, Role::Server)
     })))
 }
 

@@ -66,14 +66,15 @@ fn split(target: &str) -> (&str, Option<&str>) {
 }
 
 fn host(request: &Request) -> Option<Cow<'_, str>> {
-    let host = request.headers.first("host")?;
+    // RFC 9113, section 8.3.1: ":authority" stands for it in HTTP/2.
+    let host = request.headers.first(":authority").or_else(|| request.headers.first("host"))?;
     Some(String::from_utf8_lossy(host)).filter(|host| !host.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Body;
+    use crate::decode::{Body, Version};
 
     /// Expects authority, path, query and full URL, separated by spaces; `-` for what is absent.
     fn check(method: &str, target: &str, host: Option<&'static str>, expect: &str) {
@@ -81,7 +82,7 @@ mod tests {
         let request = Request {
             method: method.to_owned(),
             target: target.to_owned(),
-            minor_version: 1,
+            version: Version::Http11,
             headers: host.into_iter().collect(),
             body: Body::default(),
         };

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
-use crate::decode::{Body, Fields, Request, Response};
+use crate::decode::{Body, Fields, Request, Response, Version};
 
 /// A message with more header lines is refused.
 const MAX_HEADERS: usize = 1024;
@@ -47,7 +47,7 @@ impl Head for Request {
         Some(Self {
             method: parsed.method?.to_owned(),
             target: parsed.path?.to_owned(),
-            minor_version: parsed.version?,
+            version: Version::of_minor(parsed.version?),
             headers: fields(parsed.headers, bytes.len()),
             body: Body::default(),
         })
@@ -66,7 +66,7 @@ impl Head for Response {
         whole(status, bytes)?;
         Some(Self {
             status: parsed.code?,
-            minor_version: parsed.version?,
+            version: Version::of_minor(parsed.version?),
             headers: fields(parsed.headers, bytes.len()),
             body: Body::default(),
         })

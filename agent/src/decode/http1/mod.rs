@@ -9,25 +9,29 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::head::{Probe, request_line, status_line};
 use self::{
     exchanges::Exchanges,
     framing::{Framing, Skip},
+    head::{Probe, request_line, status_line},
     slot::Half,
     stream::{Step, Stream},
 };
-use super::{Message, Options, Request, Response, Role};
-use crate::capture::{Call, ConnectionKey, Direction};
+use super::{
+    Message, Options, Request, Response, Role,
+    protocol::{Family, Flow, Guess, Protocol, Sighting, Start},
+};
+use crate::capture::{Call, Direction};
 
-/// Whether the connection is still HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    Open,
-    /// It was upgraded, became a tunnel, or is malformed. So many bytes of each direction, by
-    /// [`Direction::index`], lie behind the last message already.
-    Over {
-        bytes: [u64; 2],
-    },
+pub(super) const FAMILY: Family = Family { guess, start: |start| Box::new(Http1::new(start)) };
+
+fn guess(sighting: &Sighting<'_>) -> Guess {
+    let Sighting { bytes, at, .. } = *sighting;
+    match (request_line(bytes), status_line(bytes)) {
+        (Probe::Start, _) => Guess::Yes(Role::of_requests(at)),
+        (_, Probe::Start) => Guess::Yes(Role::of_requests(at.opposite())),
+        (Probe::No, Probe::No) => Guess::No,
+        _ => Guess::Maybe,
+    }
 }
 
 /// The HTTP side of one connection.
@@ -44,8 +48,8 @@ pub(super) struct Http1 {
 }
 
 impl Http1 {
-    /// `gap` tells whether messages may have been lost already.
-    pub(super) fn new(options: &Options, connection: ConnectionKey, role: Role, gap: bool) -> Self {
+    fn new(start: &Start<'_>) -> Self {
+        let Start { options, connection, role, gap } = *start;
         Self {
             options: *options,
             role,
@@ -55,20 +59,14 @@ impl Http1 {
             early: 0,
         }
     }
+}
 
-    /// Whether any message started yet.
-    pub(super) const fn is_begun(&self) -> bool {
+impl Protocol for Http1 {
+    fn is_begun(&self) -> bool {
         self.exchanges.is_begun()
     }
 
-    /// Takes the next bytes of a direction.
-    pub(super) fn push(
-        &mut self,
-        call: &Call,
-        at: Direction,
-        bytes: &[u8],
-        out: &mut Vec<Message>,
-    ) -> Flow {
+    fn push(&mut self, call: &Call, at: Direction, bytes: &[u8], out: &mut Vec<Message>) -> Flow {
         let left = if at == self.role.requests() {
             self.push_requests(call, bytes, out)
         } else {
@@ -87,8 +85,7 @@ impl Http1 {
         Flow::Over { bytes }
     }
 
-    /// The next bytes of a direction were lost.
-    pub(super) fn gap(&mut self, at: Direction, length: u64, out: &mut Vec<Message>) {
+    fn gap(&mut self, at: Direction, length: u64, out: &mut Vec<Message>) {
         if at == self.role.requests() {
             self.requests_lost(length, out);
         } else {
@@ -96,19 +93,16 @@ impl Http1 {
         }
     }
 
-    /// Bytes that are kept for messages that are not complete.
-    pub(super) fn held(&self) -> usize {
+    fn held(&self) -> usize {
         self.requests.unread() + self.responses.unread() + self.exchanges.weight()
     }
 
-    /// By [`Direction::index`]: how many of the last bytes belong to a head that is not complete.
-    pub(super) fn unread(&self) -> [usize; 2] {
+    fn unread(&self) -> [usize; 2] {
         let (requests, responses) = (self.requests.unread(), self.responses.unread());
         Direction::BOTH.map(|at| if at == self.role.requests() { requests } else { responses })
     }
 
-    /// Gives up what is kept.
-    pub(super) fn give_up(&mut self, out: &mut Vec<Message>) {
+    fn give_up(&mut self, out: &mut Vec<Message>) {
         if self.requests.unread() > 0 {
             self.requests_lost(0, out);
         }
@@ -118,17 +112,14 @@ impl Http1 {
         self.exchanges.give_up(out);
     }
 
-    /// The process sends nothing more. RFC 9112, section 9.8: a server's closure alert ends a
-    /// response that has no other end.
-    pub(super) fn shut_down(&mut self, out: &mut Vec<Message>) {
+    fn shut_down(&mut self, out: &mut Vec<Message>) {
+        // RFC 9112, section 9.8: a server's closure alert ends a response that has no other end.
         if self.role == Role::Server && self.responses.ends_with_connection() {
             self.end_without_body(out);
         }
     }
 
-    /// Nothing more comes. `complete` tells whether the connection itself ended, and did not only
-    /// get out of sight.
-    pub(super) fn finish(mut self, complete: bool, out: &mut Vec<Message>) {
+    fn finish(mut self: Box<Self>, complete: bool, out: &mut Vec<Message>) {
         // RFC 9112, section 8: a response with neither chunked transfer coding nor Content-Length
         // "is terminated by closure of the connection".
         if complete && self.responses.ends_with_connection() {
@@ -136,7 +127,9 @@ impl Http1 {
         }
         self.exchanges.finish(out);
     }
+}
 
+impl Http1 {
     /// Gives how many bytes do not belong to HTTP any more, when that begins here.
     fn push_requests(
         &mut self,

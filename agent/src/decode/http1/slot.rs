@@ -4,7 +4,8 @@ use super::framing;
 use crate::{
     capture::{Call, ConnectionKey},
     decode::{
-        Content, Exchange, Message, Options, Request, Response, Role, body::Gathering, moved,
+        Content, Exchange, Fields, Message, Options, Request, Response, Role, body::Gathering,
+        moved,
     },
 };
 
@@ -125,6 +126,10 @@ impl Slot {
                 body: body.finish(&framing::codings(&head.headers)),
                 ..head
             }),
+            stream: None,
+            trailers: Fields::default(),
+            error: None,
+            grpc: None,
         };
         Message { connection, call: self.began, content: Content::Http(Box::new(exchange)) }
     }

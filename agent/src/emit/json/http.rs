@@ -18,19 +18,35 @@ pub(super) struct Http<'a> {
     pub(super) request: Option<RequestJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) response: Option<ResponseJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stream: Option<StreamJson>,
+}
+
+/// A stream of HTTP/2.
+#[derive(Serialize)]
+pub(super) struct StreamJson {
+    pub(super) id: u32,
 }
 
 #[derive(Serialize)]
 pub(super) struct RequestJson<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) method: &'a str,
     pub(super) header: Header<'a>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) unknown_fields: u32,
     pub(super) body: BodyJson<'a>,
 }
 
 #[derive(Serialize)]
 pub(super) struct ResponseJson<'a> {
-    pub(super) status_code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status_code: Option<u16>,
     pub(super) header: Header<'a>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) unknown_fields: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trailer: Option<Header<'a>>,
     pub(super) body: BodyJson<'a>,
 }
 
@@ -78,21 +94,29 @@ impl Serialize for Header<'_> {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 impl<'a> RequestJson<'a> {
     pub(super) fn of(request: &'a Request, bodies: bool) -> Self {
         Self {
             method: &request.method,
             header: Header(&request.headers),
+            unknown_fields: request.headers.unknown(),
             body: BodyJson::of(&request.body, bodies),
         }
     }
 }
 
 impl<'a> ResponseJson<'a> {
-    pub(super) fn of(response: &'a Response, bodies: bool) -> Self {
+    pub(super) fn of(response: &'a Response, trailers: &'a Fields, bodies: bool) -> Self {
         Self {
-            status_code: response.status,
+            status_code: Some(response.status).filter(|status| *status > 0),
             header: Header(&response.headers),
+            unknown_fields: response.headers.unknown().saturating_add(trailers.unknown()),
+            trailer: (!trailers.is_empty()).then_some(Header(trailers)),
             body: BodyJson::of(&response.body, bodies),
         }
     }

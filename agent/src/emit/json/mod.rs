@@ -1,8 +1,10 @@
 //! A record in, a line of JSON out: the schema `tlstap/v1`, docs/output.md.
 
 pub(super) mod finding;
+mod grpc;
 mod http;
 mod network;
+mod operation;
 mod origin;
 #[cfg(test)]
 mod tests;
@@ -14,14 +16,16 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use self::{
-    http::{Http, Payload, RequestJson, ResponseJson, UrlJson},
+    grpc::Rpc,
+    http::{Http, Payload, RequestJson, ResponseJson, StreamJson, UrlJson},
     network::Network,
+    operation::{Failure, Part},
     origin::{ContainerJson, K8s, ProcessJson, Thread, Tls},
 };
 use super::escape;
 use crate::{
     capture::GapReason,
-    decode::{Content, Exchange, Role},
+    decode::{Content, Exchange, Operation, Role, Version},
     enrich::Record,
 };
 
@@ -108,6 +112,19 @@ enum Rest<'a> {
         http: Http<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         url: Option<UrlJson<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rpc: Option<Rpc<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<Failure<'a>>,
+    },
+    Operation {
+        kind: Role,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duration_ns: Option<u64>,
+        #[serde(flatten)]
+        part: Part<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<Failure<'a>>,
     },
     Opaque {
         bytes: Counts,
@@ -132,7 +149,13 @@ impl<'a> Line<'a> {
             &Content::Gap { direction, offset, length, reason } => {
                 ("gap", Some(direction), Rest::Gap { offset, length, reason })
             }
-            Content::Http(exchange) => ("http", None, Rest::of_exchange(exchange, bodies)),
+            Content::Http(exchange) => {
+                let kind = if exchange.grpc.is_some() { "grpc" } else { "http" };
+                (kind, None, Rest::of_exchange(exchange, bodies))
+            }
+            Content::Operation(operation) => {
+                (operation.system.as_str(), None, Rest::of_operation(operation))
+            }
             &Content::Opaque { bytes: [transmit, receive] } => {
                 ("opaque", None, Rest::Opaque { bytes: Counts { transmit, receive } })
             }
@@ -158,22 +181,35 @@ fn timestamp(ns: i64) -> String {
 }
 
 impl<'a> Rest<'a> {
+    fn of_operation(operation: &'a Operation) -> Self {
+        Self::Operation {
+            kind: operation.role,
+            duration_ns: operation.duration_ns,
+            part: Part::of(operation),
+            error: Failure::of(operation),
+        }
+    }
+
     fn of_exchange(exchange: &'a Exchange, bodies: bool) -> Self {
         let request = exchange.request.as_ref();
         let response = exchange.response.as_ref();
         let version = request
-            .map(|request| request.minor_version)
-            .or(response.map(|response| response.minor_version))
-            .map(|minor| if minor == 0 { "1.0" } else { "1.1" });
+            .map(|request| request.version)
+            .or(response.map(|response| response.version))
+            .map(Version::as_str);
         Self::Http {
             kind: exchange.role,
             duration_ns: exchange.duration_ns,
             http: Http {
                 version,
                 request: request.map(|request| RequestJson::of(request, bodies)),
-                response: response.map(|response| ResponseJson::of(response, bodies)),
+                response: response
+                    .map(|response| ResponseJson::of(response, &exchange.trailers, bodies)),
+                stream: exchange.stream.map(|id| StreamJson { id }),
             },
             url: request.and_then(UrlJson::of),
+            rpc: exchange.grpc.as_deref().map(Rpc::of),
+            error: exchange.error.as_deref().map(Failure::broken_off),
         }
     }
 }

@@ -8,7 +8,7 @@ use tlstap_ebpf::Function;
 use super::{super::sample, *};
 use crate::{
     capture::GapReason,
-    decode::Role,
+    decode::{Role, System},
     enrich::Container,
     inventory::{Finding, Status},
     resolve::{Class, FileKey, Method, Probe, Reason, Site},
@@ -222,6 +222,49 @@ fn opaque_connections() {
         false,
         &[("/type", Some(json!("opaque"))), ("/bytes", bytes), ("/network/io", None)],
     );
+}
+
+#[test]
+fn operations_by_the_kind_of_their_system() {
+    let of = |part: &str, system: System, target: &str| {
+        check(
+            &sample::operation(system),
+            false,
+            &[
+                ("/type", Some(json!(system.as_str()))),
+                ("/kind", Some(json!("client"))),
+                ("/duration_ns", Some(json!(2_000_000))),
+                (&format!("/{part}/request/size"), Some(json!(40))),
+                (&format!("/{part}/response/returned_rows"), Some(json!(3))),
+                (&format!("/{part}/response/message"), Some(json!("SELECT 3"))),
+                (target, (!target.ends_with("none")).then(|| json!("cats"))),
+                ("/error", None),
+            ],
+        );
+        check(
+            &sample::failure(system),
+            false,
+            &[
+                ("/kind", Some(json!("server"))),
+                (&format!("/{part}/truncated"), Some(json!(true))),
+                (&format!("/{part}/response/status_code"), Some(json!("42P01"))),
+                (&format!("/{part}/response/message"), None),
+                ("/error/type", Some(json!("42P01"))),
+                ("/error/message", Some(json!("no table \u{1b}[31m"))),
+            ],
+        );
+    };
+    for system in [System::Postgresql, System::Mysql, System::Redis, System::Mongodb] {
+        of("db", system, "/db/collection/name");
+        let parameters = Some(json!({"0": "7", "1": null}));
+        check(&sample::operation(system), false, &[("/db/query/parameter", parameters)]);
+    }
+    for system in [System::Kafka, System::Amqp, System::Mqtt] {
+        of("messaging", system, "/messaging/destination/name");
+    }
+    for system in [System::Smtp, System::Imap] {
+        of("mail", system, "/mail/none");
+    }
 }
 
 fn finding(status: Status) -> Finding {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     capture::{Direction, Endpoints},
-    decode::{Body, Content, Exchange, Fields, Request, Role},
+    decode::{Body, Content, Exchange, Fields, Operation, Outcome, Request, Role},
     enrich::Record,
 };
 
@@ -88,6 +88,7 @@ impl Text {
                 writeln!(out, "{}{}", self.paint(DIM, what), self.peer(record))
             }
             Content::Http(exchange) => self.exchange(exchange, &self.peer(record), out),
+            Content::Operation(operation) => self.operation(operation, &self.peer(record), out),
         }
     }
 
@@ -111,16 +112,21 @@ impl Text {
 
     /// What was asked for stands last: it may be of any length.
     fn exchange(&self, exchange: &Exchange, peer: &str, out: &mut impl Write) -> io::Result<()> {
-        let arrow = match exchange.role {
-            Role::Client => "→",
-            Role::Server => "←",
-        };
+        let arrow = side(exchange.role);
         let (method, target) = match &exchange.request {
+            Some(request) if exchange.grpc.is_some() => ("gRPC", target(request)),
+            Some(request) if request.method.is_empty() => ("?", target(request)),
             Some(request) => (request.method.as_str(), target(request)),
             None => ("?", "(request not seen)".to_owned()),
         };
         let method = Escaped(method.as_bytes()).to_string();
+        let grpc = exchange.grpc.as_deref().and_then(|grpc| grpc.status);
         let (status, color) = match &exchange.response {
+            Some(_) if grpc.is_some() => {
+                let status = grpc.unwrap_or_default();
+                (status.to_string(), if status == 0 { PLAIN } else { RED })
+            }
+            Some(response) if response.status == 0 => ("?".to_owned(), PLAIN),
             Some(response) => (response.status.to_string(), status_color(response.status)),
             None => ("---".to_owned(), RED),
         };
@@ -135,6 +141,30 @@ impl Text {
             self.messages(exchange, out)?;
         }
         Ok(())
+    }
+
+    /// Likewise.
+    fn operation(&self, operation: &Operation, peer: &str, out: &mut impl Write) -> io::Result<()> {
+        let name = Escaped(operation.name.as_deref().unwrap_or("?").as_bytes()).to_string();
+        let (status, color) = match &operation.outcome {
+            Some(Outcome { failed: false, .. }) => ("ok", PLAIN),
+            Some(Outcome { code, .. }) => (code.as_deref().unwrap_or("error"), RED),
+            None => ("---", RED),
+        };
+        let status = Escaped(status.as_bytes()).to_string();
+        let status = self.paint(color, format!("{status:>6}"));
+        let span = operation.duration_ns.map_or("-".to_owned(), |ns| Span(ns).to_string());
+        let span = self.paint(duration_color(operation.duration_ns), format!("{span:>8}"));
+        let mark = if operation.truncated { '~' } else { ' ' };
+        let (request, response) = (Size(operation.request_size), Size(operation.response_size));
+        let (request, response) = (request.to_string(), response.to_string());
+        let what = kind(side(operation.role), &name);
+        let system = operation.system.as_str();
+        let subject = subject(operation);
+        writeln!(
+            out,
+            "{what}{status}  {span}  {request:>8}   {response:>8}{mark}  {system} {subject}{peer}"
+        )
     }
 
     /// The other side's address, where it is known.
@@ -205,6 +235,29 @@ fn container(record: &Record) -> String {
 fn process(record: &Record) -> String {
     let command = record.process.command.as_deref().unwrap_or("?");
     format!("{}[{}]", Escaped(command.as_bytes()), record.process.pid)
+}
+
+/// What an operation is about, and what came of it.
+fn subject(operation: &Operation) -> String {
+    let text = operation.text.as_deref().or(operation.target.as_deref()).unwrap_or_default();
+    let mut subject = Escaped(text.as_bytes()).to_string();
+    let Some(outcome) = &operation.outcome else { return subject };
+    let counts = [(outcome.returned, "returned"), (outcome.affected, "affected")];
+    let counts = counts.iter().filter_map(|(n, what)| n.map(|n| format!("{n} {what}")));
+    let message = outcome.message.as_ref().filter(|_| outcome.failed);
+    let message = message.map(|message| Escaped(message.as_bytes()).to_string());
+    let notes: Vec<_> = counts.chain(message).collect();
+    if !notes.is_empty() {
+        subject += &format!(" ({})", notes.join(", "));
+    }
+    subject
+}
+
+const fn side(role: Role) -> &'static str {
+    match role {
+        Role::Client => "→",
+        Role::Server => "←",
+    }
 }
 
 /// Seen from the process: to the peer or from it.

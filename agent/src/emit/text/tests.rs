@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::{super::sample, *};
+use crate::decode::System;
 
 const PLAIN: View = View { bodies: false, color: false, heading: false, zone: TimeZone::UTC };
 const BODIES: View = View { bodies: true, color: false, heading: false, zone: TimeZone::UTC };
@@ -191,4 +192,18 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
     let shown = shown(BODIES, &[record]);
     let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
     assert!(!shown.contains(bad), "{shown:?}");
+}
+
+#[test]
+fn an_operation_is_a_line() {
+    check(
+        &sample::operation(System::Postgresql),
+        "20:24:52.708  web           curl[41]          → SELECT       ok   2.00 ms      40 B      300 B   \
+         postgresql SELECT * FROM cats WHERE id = $1 (3 returned)\n",
+    );
+    check(
+        &sample::failure(System::Mysql),
+        "20:24:52.708  web           curl[41]          ← ?         42P01         -       0 B       30 B~  \
+         mysql  (no table \\u{1b}[31m)\n",
+    );
 }

@@ -1,6 +1,7 @@
 //! Every kind of message and exchange.
 
 use super::*;
+use crate::decode::Version;
 
 #[test]
 fn pairs_a_request_with_its_response() {
@@ -24,11 +25,11 @@ fn keeps_heads_as_they_were_sent() {
     let messages = decode(&OPTIONS, &events);
     let Content::Http(exchange) = &messages[0].content else { panic!("{messages:?}") };
     let request = exchange.request.as_ref().unwrap();
-    assert_eq!((request.target.as_str(), request.minor_version), ("http://h/p?q=1", 0));
+    assert_eq!((request.target.as_str(), request.version), ("http://h/p?q=1", Version::Http10));
     let expect: [(&str, &[u8]); 3] = [("x-one", b"1"), ("x-one", b"2"), ("bin", b"\xff")];
     assert_eq!(request.headers.iter().collect::<Vec<_>>(), expect);
     let response = exchange.response.as_ref().unwrap();
-    assert_eq!((response.status, response.minor_version), (404, 1));
+    assert_eq!((response.status, response.version), (404, Version::Http11));
     let expect: [(&str, &[u8]); 2] = [("content-length", b"0"), ("set-cookie", b"a")];
     assert_eq!(response.headers.iter().collect::<Vec<_>>(), expect);
 }
@@ -234,11 +235,6 @@ fn counts_what_is_not_http() {
     check(&[tx("\x00\x01"), Stop], &["opaque 2 0"]);
     check(&[tx("GET"), End], &["opaque 3 0"]);
     check(&[tx("a"), tx_gap(4), End], &["gap Transmit 4", "opaque 5 0"]);
-    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let events = [tx(preface), get("/a"), ok("a"), End];
-    check(&events, &["opaque 52 39"]);
-    let (first, rest) = preface.split_at(9);
-    check(&[tx(first), tx(rest), get("/a"), End], &["opaque 52 0"]);
     // After so much else, what looks like HTTP is most likely none.
     let noise = [0_u8; 1 << 16];
     let mut events = vec![tx(noise); 17];

@@ -144,6 +144,7 @@ fn show(message: &Message) -> String {
         }
         Content::Gap { direction, length, .. } => format!("gap {direction:?} {length}"),
         Content::Http(http) => exchange(http),
+        Content::Operation(operation) => format!("{operation:?}"),
         Content::Opaque { bytes: [transmit, receive] } => format!("opaque {transmit} {receive}"),
     }
 }

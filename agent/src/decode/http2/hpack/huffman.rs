@@ -1,0 +1,144 @@
+//! Strings in the Huffman code of RFC 7541, appendix B, in; plain ones out.
+//!
+//! The code is canonical ("values of the same length are ordered"): how many symbols have a code of
+//! each length, and the symbols in the order of their codes, are all of it.
+
+/// The longest code.
+const MAX_BITS: usize = 30;
+
+/// How many symbols have a code of so many bits; one of 30 bits is EOS.
+const COUNTS: [u32; MAX_BITS + 1] = [
+    0, 0, 0, 0, 0, 10, 26, 32, 6, 0, 5, 3, 2, 6, 2, 3, 0, 0, 0, 3, 8, 13, 26, 29, 12, 4, 15, 19,
+    29, 0, 4,
+];
+
+/// The symbols in the order of their codes. EOS, the last of all, is missing.
+#[rustfmt::skip]
+const SYMBOLS: [u8; 256] = [
+    48, 49, 50, 97, 99, 101, 105, 111, 115, 116, 32, 37, 45, 46, 47, 51, 52, 53, 54, 55, 56, 57, 61,
+    65, 95, 98, 100, 102, 103, 104, 108, 109, 110, 112, 114, 117, 58, 66, 67, 68, 69, 70, 71, 72,
+    73, 74, 75, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 89, 106, 107, 113, 118, 119, 120,
+    121, 122, 38, 42, 44, 59, 88, 90, 33, 34, 40, 41, 63, 39, 43, 124, 35, 62, 0, 36, 64, 91, 93,
+    126, 94, 125, 60, 96, 123, 92, 195, 208, 128, 130, 131, 162, 184, 194, 224, 226, 153, 161, 167,
+    172, 176, 177, 179, 209, 216, 217, 227, 229, 230, 129, 132, 133, 134, 136, 146, 154, 156, 160,
+    163, 164, 169, 170, 173, 178, 181, 185, 186, 187, 189, 190, 196, 198, 228, 232, 233, 1, 135,
+    137, 138, 139, 140, 141, 143, 147, 149, 150, 151, 152, 155, 157, 158, 165, 166, 168, 174, 175,
+    180, 182, 183, 188, 191, 197, 231, 239, 9, 142, 144, 145, 148, 159, 171, 206, 215, 225, 236,
+    237, 199, 207, 234, 235, 192, 193, 200, 201, 202, 205, 210, 213, 218, 219, 238, 240, 242, 243,
+    255, 203, 204, 211, 212, 214, 221, 222, 223, 241, 244, 245, 246, 247, 248, 250, 251, 252, 253,
+    254, 2, 3, 4, 5, 6, 7, 8, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 23, 24, 25, 26, 27, 28, 29,
+    30, 31, 127, 220, 249, 10, 13, 22,
+];
+
+/// Appends the decoded string. `None` when it is not in the code, or would have more than `limit`
+/// bytes.
+pub(super) fn decode(coded: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()> {
+    let start = out.len();
+    let (mut code, mut bits) = (0_u32, 0_usize);
+    // The first code of the length at hand, and where its symbol stands.
+    let (mut first, mut place) = (0_u32, 0_u32);
+    for &byte in coded {
+        for shift in (0..8).rev() {
+            code = code << 1 | u32::from(byte >> shift & 1);
+            bits += 1;
+            first <<= 1;
+            let count = *COUNTS.get(bits)?;
+            if let Some(offset) = code.checked_sub(first).filter(|offset| *offset < count) {
+                // RFC 7541, section 5.2: "A Huffman-encoded string literal containing the EOS
+                // symbol MUST be treated as a decoding error", which has no place here.
+                let symbol = SYMBOLS.get(usize::try_from(place + offset).ok()?)?;
+                if out.len() - start >= limit {
+                    return None;
+                }
+                out.push(*symbol);
+                (code, bits, first, place) = (0, 0, 0, 0);
+            } else {
+                first += count;
+                place += count;
+            }
+        }
+    }
+    // "A padding strictly longer than 7 bits MUST be treated as a decoding error. A padding not
+    // corresponding to the most significant bits of the code for the EOS symbol MUST be treated as
+    // a decoding error": those are ones.
+    (bits < 8 && code == (1 << bits) - 1).then_some(())
+}
+
+/// The string in the code, for tests.
+#[cfg(test)]
+pub(super) fn encode(plain: &[u8]) -> Vec<u8> {
+    let mut codes = vec![(0_u32, 0_usize); 256];
+    let (mut code, mut place) = (0, 0);
+    for (bits, &count) in COUNTS.iter().enumerate() {
+        code <<= 1;
+        for _ in 0..count {
+            if let Some(&symbol) = SYMBOLS.get(place) {
+                codes[usize::from(symbol)] = (code, bits);
+            }
+            code += 1;
+            place += 1;
+        }
+    }
+    let mut out = Vec::new();
+    let (mut buffer, mut held) = (0_u64, 0);
+    for &byte in plain {
+        let (code, bits) = codes[usize::from(byte)];
+        buffer = buffer << bits | u64::from(code);
+        held += bits;
+        while held >= 8 {
+            held -= 8;
+            out.push(u8::try_from(buffer >> held & 0xff).unwrap());
+        }
+    }
+    if held > 0 {
+        let padded = buffer << (8 - held) | ((1 << (8 - held)) - 1);
+        out.push(u8::try_from(padded & 0xff).unwrap());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(coded: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        decode(coded, 1 << 20, &mut out).map(|()| out)
+    }
+
+    /// RFC 7541, appendix C.4 and C.6.
+    #[test]
+    fn strings_of_the_rfc() {
+        let check = |hex: &str, plain: &str| {
+            let coded = super::super::tests::hex(hex);
+            assert_eq!(decoded(&coded).as_deref(), Some(plain.as_bytes()), "{hex}");
+            assert_eq!(encode(plain.as_bytes()), coded, "{plain}");
+        };
+        check("f1e3c2e5f23a6ba0ab90f4ff", "www.example.com");
+        check("a8eb10649cbf", "no-cache");
+        check("25a849e95ba97d7f", "custom-key");
+        check("25a849e95bb8e8b4bf", "custom-value");
+        check("6402", "302");
+        check("aec3771a4b", "private");
+        check("d07abe941054d444a8200595040b8166e082a62d1bff", "Mon, 21 Oct 2013 20:13:21 GMT");
+        check("9d29ad171863c78f0b97c8e9ae82ae43d3", "https://www.example.com");
+    }
+
+    #[test]
+    fn every_byte_there_and_back() {
+        for byte in 0..=255_u8 {
+            let plain = [byte, b'a', byte];
+            assert_eq!(decoded(&encode(&plain)).as_deref(), Some(&plain[..]), "{byte}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_code_is_refused() {
+        // Padding of eight ones, of zeros, and EOS itself.
+        for coded in [&b"\xff"[..], b"\x00", b"\xff\xff\xff\xff", b"\xff\xff\xff\xfc"] {
+            assert_eq!(decoded(coded), None, "{coded:?}");
+        }
+        assert_eq!(decoded(b""), Some(Vec::new()));
+        assert_eq!(decode(&encode(b"abc"), 2, &mut Vec::new()), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! A request and its answer in a protocol other than HTTP: a query, a command, a message. One shape
+//! for all of them, so that what shows it need not know the protocols.
+
+use super::Role;
+use crate::capture::Direction;
+
+/// The protocol of an operation. A fixed word for output: OpenTelemetry's `db.system.name` or
+/// `messaging.system` where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum System {
+    /// PostgreSQL's frontend/backend protocol 3.
+    Postgresql,
+    /// The client/server protocol of MySQL and MariaDB.
+    Mysql,
+    /// RESP 2 and 3.
+    Redis,
+    /// MongoDB's wire protocol.
+    Mongodb,
+    /// Apache Kafka's.
+    Kafka,
+    /// AMQP 0-9-1.
+    Amqp,
+    /// MQTT 3.1.1 and 5.
+    Mqtt,
+    /// RFC 5321.
+    Smtp,
+    /// RFC 9051.
+    Imap,
+}
+
+impl System {
+    /// The fixed word for output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgresql => "postgresql",
+            Self::Mysql => "mysql",
+            Self::Redis => "redis",
+            Self::Mongodb => "mongodb",
+            Self::Kafka => "kafka",
+            Self::Amqp => "amqp",
+            Self::Mqtt => "mqtt",
+            Self::Smtp => "smtp",
+            Self::Imap => "imap",
+        }
+    }
+}
+
+/// What was asked, and what came of it. What is not known, or does not exist in the protocol, is
+/// absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The protocol.
+    pub system: System,
+    /// The side that the traced process is on.
+    pub role: Role,
+    /// From the first byte of the request to the last byte of the answer, nanoseconds. Absent when
+    /// either end was not seen.
+    pub duration_ns: Option<u64>,
+    /// What is done: `SELECT`, `EXECUTE`, `GET`, `Fetch`, `publish`, `MAIL`.
+    pub name: Option<String>,
+    /// What it is done to: a collection, a topic, a queue.
+    pub target: Option<String>,
+    /// The whole request as text: SQL, the command with its arguments. Cut at the decoder's limit.
+    pub text: Option<String>,
+    /// Values that were sent apart from the text, in order; `None` is the protocol's null. What is
+    /// no text is in hexadecimal behind `\x`.
+    pub parameters: Vec<Option<String>>,
+    /// How it ended; absent when no answer was seen.
+    pub outcome: Option<Outcome>,
+    /// Bytes of the request, protocol framing included.
+    pub request_size: u64,
+    /// Bytes of the answer, likewise.
+    pub response_size: u64,
+    /// Whether some of it is not in the record: lost, or over a limit.
+    pub truncated: bool,
+}
+
+/// The answer to an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The protocol's own code: an SQLSTATE, an error number, a reply code, a reason code.
+    pub code: Option<String>,
+    /// Its words: an error's message, a command tag, a status line.
+    pub message: Option<String>,
+    /// Whether it failed.
+    pub failed: bool,
+    /// Rows, documents or elements that came back.
+    pub returned: Option<u64>,
+    /// Rows or documents that were changed.
+    pub affected: Option<u64>,
+}
+
+impl Operation {
+    /// An operation of which nothing but this is known.
+    pub const fn new(system: System, role: Role) -> Self {
+        Self {
+            system,
+            role,
+            duration_ns: None,
+            name: None,
+            target: None,
+            text: None,
+            parameters: Vec::new(),
+            outcome: None,
+            request_size: 0,
+            response_size: 0,
+            truncated: false,
+        }
+    }
+
+    /// The direction of its first byte.
+    pub(super) const fn begins(&self) -> Direction {
+        let requests = self.role.requests();
+        if self.request_size > 0 { requests } else { requests.opposite() }
+    }
+}
