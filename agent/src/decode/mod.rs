@@ -10,8 +10,13 @@ mod detect;
 mod fields;
 mod http1;
 mod operation;
+mod pending;
+mod postgresql;
 mod protocol;
 pub mod raw;
+mod redis;
+#[cfg(test)]
+mod trial;
 
 use bytes::Bytes;
 
