@@ -9,6 +9,7 @@ mod connection;
 mod detect;
 mod fields;
 mod http1;
+mod mysql;
 mod operation;
 mod pending;
 mod postgresql;

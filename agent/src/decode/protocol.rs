@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::{Message, Options, Role, http1, postgresql, redis};
+use super::{Message, Options, Role, http1, mysql, postgresql, redis};
 use crate::capture::{Call, ConnectionKey, Direction};
 
 /// All protocols that are decoded, the surest first: when several claim a connection by the same
 /// bytes, the first has it.
-pub(super) const FAMILIES: [Family; 3] = [http1::FAMILY, postgresql::FAMILY, redis::FAMILY];
+pub(super) const FAMILIES: [Family; 4] =
+    [http1::FAMILY, postgresql::FAMILY, mysql::FAMILY, redis::FAMILY];
 
 /// A protocol, before a connection is known to speak it.
 #[derive(Clone, Copy, Debug)]

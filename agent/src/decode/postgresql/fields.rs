@@ -67,12 +67,17 @@ impl<'a> Fields<'a> {
 fn shown(value: &[u8], binary: bool) -> String {
     match str::from_utf8(value) {
         Ok(text) if !binary => text.to_owned(),
-        _ => value.iter().fold("\\x".to_owned(), |mut text, byte| {
-            let digit = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or('0');
-            text.extend([digit(byte >> 4), digit(byte & 15)]);
-            text
-        }),
+        _ => hexadecimal(value),
     }
+}
+
+/// Behind `\x`.
+pub(in crate::decode) fn hexadecimal(value: &[u8]) -> String {
+    value.iter().fold("\\x".to_owned(), |mut text, byte| {
+        let digit = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or('0');
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
+        text
+    })
 }
 
 /// SQL as text, cut at the limit.
@@ -81,7 +86,7 @@ pub(super) fn text(sql: &[u8]) -> String {
 }
 
 /// The first word of a statement, in capitals.
-pub(super) fn first_word(sql: &str) -> Option<String> {
+pub(in crate::decode) fn first_word(sql: &str) -> Option<String> {
     let mut rest = sql.trim_start();
     loop {
         if let Some(comment) = rest.strip_prefix("--") {

@@ -15,6 +15,8 @@ mod tests;
 
 use std::collections::VecDeque;
 
+pub(super) use self::fields::{first_word, hexadecimal};
+
 use self::{
     frames::{Reader, Step},
     probe::Probe,
