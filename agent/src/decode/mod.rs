@@ -10,9 +10,15 @@ mod detect;
 mod fields;
 mod http1;
 mod http2;
+mod mysql;
 mod operation;
+mod pending;
+mod postgresql;
 mod protocol;
 pub mod raw;
+mod redis;
+#[cfg(test)]
+mod trial;
 
 use bytes::Bytes;
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::{Message, Options, Role, http1, http2};
+use super::{Message, Options, Role, http1, http2, mysql, postgresql, redis};
 use crate::capture::{Call, ConnectionKey, Direction};
 
 /// All protocols that are decoded, the surest first: when several claim a connection by the same
 /// bytes, the first has it.
-pub(super) const FAMILIES: [Family; 2] = [http1::FAMILY, http2::FAMILY];
+pub(super) const FAMILIES: [Family; 5] =
+    [http1::FAMILY, http2::FAMILY, postgresql::FAMILY, mysql::FAMILY, redis::FAMILY];
 
 /// A protocol, before a connection is known to speak it.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,6 @@ pub(super) struct Sighting<'a> {
     pub(super) at: Direction,
     /// Whether nothing of this direction was seen or lost before. The connection may be older than
     /// the agent all the same.
-    #[expect(dead_code, reason = "for protocols that only their beginning gives away")]
     pub(super) first: bool,
 }
 

@@ -1,0 +1,294 @@
+//! The client/server protocol of MySQL and MariaDB: bytes of both directions in, operations out.
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html>
+//!
+//! The greeting and the request for TLS are not encrypted, so a connection begins with the client's
+//! HandshakeResponse41. Compressed connections are opaque behind it.
+
+mod answers;
+mod commands;
+mod fields;
+mod packets;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::{HashMap, VecDeque};
+
+use self::packets::{Reader, Step};
+use super::{
+    Message, Role,
+    pending::Pending,
+    postgresql::first_word,
+    protocol::{Family, Flow, Guess, Protocol, Sighting, Start},
+};
+use crate::capture::{Call, ConnectionKey, Direction};
+
+pub(super) const FAMILY: Family = Family { guess, start: |start| Box::new(Mysql::new(start)) };
+
+const CLIENT_PROTOCOL_41: u64 = 0x200;
+const CLIENT_SSL: u64 = 0x800;
+const CLIENT_DEPRECATE_EOF: u64 = 1 << 24;
+/// CLIENT_COMPRESS, and with zstd; with optional metadata, result sets have another form.
+const CLIENT_COMPRESSED: u64 = 0x20 | 1 << 25 | 1 << 26;
+
+fn guess(sighting: &Sighting<'_>) -> Guess {
+    let bytes = sighting.bytes;
+    let Some((&[a, b, c, sequence], payload)) = bytes.split_first_chunk() else {
+        return if sighting.first { Guess::Maybe } else { Guess::No };
+    };
+    let length = u32::from_le_bytes([a, b, c, 0]) as usize;
+    if payload.len() > length || !(2..1 << 20).contains(&length) {
+        return Guess::No;
+    }
+    let fits = match sequence {
+        // Too little to say.
+        2 if sighting.first && payload.len() < 28 => length >= 34,
+        0 if sighting.first && payload.len() < 12 && payload.len() < length => {
+            b"\x03".starts_with(payload.get(..1).unwrap_or_default())
+        }
+        2 if sighting.first => length >= 34 && is_handshake(payload),
+        0 => is_query(payload),
+        _ => false,
+    };
+    match fits {
+        false => Guess::No,
+        true if payload.len() < length => Guess::Maybe,
+        true => Guess::Yes(Role::of_requests(sighting.at)),
+    }
+}
+
+/// Flags, a length, a character set, and "filler to the size of the handshake response packet. All
+/// 0s.", of which MariaDB uses the last four.
+fn is_handshake(payload: &[u8]) -> bool {
+    let needed = CLIENT_PROTOCOL_41 | CLIENT_SSL;
+    let flags = payload.first_chunk().map(|flags| u64::from(u32::from_le_bytes(*flags)));
+    let filler = payload.get(9..28).unwrap_or_default();
+    flags.is_some_and(|flags| flags & needed == needed) && filler.iter().all(|&byte| byte == 0)
+}
+
+/// COM_QUERY with SQL.
+fn is_query(payload: &[u8]) -> bool {
+    const VERBS: [&str; 16] = [
+        "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "SET", "SHOW", "BEGIN", "COMMIT",
+        "ROLLBACK", "CALL", "CREATE", "ALTER", "DROP", "START", "USE",
+    ];
+    let sql = match payload {
+        [3, 0, 1, sql @ ..] | [3, sql @ ..] => sql,
+        _ => return false,
+    };
+    let text = str::from_utf8(sql.get(..256).unwrap_or(sql));
+    text.ok().and_then(first_word).is_some_and(|word| VERBS.contains(&word.as_str()))
+}
+
+#[derive(Debug)]
+struct Awaiting {
+    pending: Pending,
+    phase: Phase,
+}
+
+/// What the next packet of the answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Authentication,
+    /// OK_Packet, ERR_Packet, a file's name, or the number of columns.
+    First,
+    /// So many column definitions.
+    Columns(u64),
+    AfterColumns,
+    Rows,
+    /// The statement's number.
+    Prepare,
+    /// So many definitions of parameters, then of columns.
+    Definitions(u64, u64),
+    Text,
+}
+
+/// A prepared statement.
+#[derive(Debug)]
+struct Statement {
+    sql: String,
+    parameters: usize,
+    types: Vec<[u8; 2]>,
+    cut: bool,
+    /// Values were sent apart from the execution.
+    long: bool,
+}
+
+/// The MySQL side of one connection.
+#[derive(Debug)]
+pub(super) struct Mysql {
+    connection: ConnectionKey,
+    role: Role,
+    client: Reader,
+    server: Reader,
+    awaiting: VecDeque<Awaiting>,
+    weight: usize,
+    statements: HashMap<u64, Statement>,
+    /// Whether EOF packets are left out; the first result set tells where the client's was not seen.
+    deprecates_eof: Option<bool>,
+    compresses: bool,
+    may_end_late: bool,
+    /// Joined here, or bytes were lost.
+    lost: bool,
+    /// A command was sent before the answer to the one before it.
+    pipelines: bool,
+    begun: bool,
+    over: bool,
+}
+
+impl Mysql {
+    fn new(start: &Start<'_>) -> Self {
+        Self {
+            connection: start.connection,
+            role: start.role,
+            client: Reader::default(),
+            server: Reader::default(),
+            awaiting: VecDeque::new(),
+            weight: 0,
+            statements: HashMap::new(),
+            deprecates_eof: None,
+            compresses: false,
+            may_end_late: false,
+            lost: true,
+            pipelines: false,
+            begun: false,
+            over: false,
+        }
+    }
+
+    fn push_client(
+        &mut self,
+        call: &Call,
+        mut input: &[u8],
+        out: &mut Vec<Message>,
+    ) -> Option<usize> {
+        // The bytes that told the protocol come first.
+        if self.lost && self.begun && !is_whole_command(input) {
+            return None;
+        }
+        self.lost = false;
+        loop {
+            match self.client.step(call, &mut input) {
+                Step::More => return None,
+                Step::Malformed => return Some(input.len()),
+                Step::Packet(packet) => {
+                    if !self.ask(&packet, out) {
+                        return Some(input.len());
+                    }
+                }
+            }
+        }
+    }
+
+    fn push_server(
+        &mut self,
+        call: &Call,
+        mut input: &[u8],
+        out: &mut Vec<Message>,
+    ) -> Option<usize> {
+        if self.lost {
+            return None;
+        }
+        loop {
+            match self.server.step(call, &mut input) {
+                Step::More => return None,
+                Step::Malformed => return Some(input.len()),
+                Step::Packet(packet) => {
+                    if !self.answer(call, &packet, out) || self.over {
+                        return Some(input.len());
+                    }
+                }
+            }
+        }
+    }
+
+    fn end_front(&mut self, last: Option<&Call>, out: &mut Vec<Message>) {
+        if let Some(Awaiting { pending, .. }) = self.awaiting.pop_front() {
+            self.weight = self.weight.saturating_sub(pending.weight());
+            self.begun = true;
+            out.push(pending.message(self.connection, last));
+        }
+    }
+
+    fn tell_unanswered(&mut self, out: &mut Vec<Message>) {
+        for awaiting in &mut self.awaiting {
+            if awaiting.pending.operation.outcome.take().is_some() {
+                awaiting.pending.operation.truncated = true;
+            }
+        }
+        while !self.awaiting.is_empty() {
+            self.end_front(None, out);
+        }
+        self.weight = 0;
+    }
+
+    fn lose(&mut self, out: &mut Vec<Message>) {
+        if self.begun {
+            self.tell_unanswered(out);
+        }
+        self.awaiting.clear();
+        self.weight = 0;
+        self.statements.clear();
+        (self.client, self.server) = (Reader::default(), Reader::default());
+        self.lost = true;
+        self.over |= self.pipelines || !self.begun;
+    }
+}
+
+/// One packet to the end of what the program handed to the TLS library, with a command in it.
+fn is_whole_command(bytes: &[u8]) -> bool {
+    let Some((&[a, b, c, 0], payload)) = bytes.split_first_chunk() else { return false };
+    let length = u32::from_le_bytes([a, b, c, 0]) as usize;
+    length == payload.len() && matches!(payload.first(), Some(2 | 3 | 0x0e | 0x16 | 0x17 | 0x1f))
+}
+
+impl Protocol for Mysql {
+    fn push(&mut self, call: &Call, at: Direction, bytes: &[u8], out: &mut Vec<Message>) -> Flow {
+        let left = if self.over {
+            Some(bytes.len())
+        } else if at == self.role.requests() {
+            self.push_client(call, bytes, out)
+        } else {
+            self.push_server(call, bytes, out)
+        };
+        let Some(left) = left else { return Flow::Open };
+        if self.begun {
+            self.tell_unanswered(out);
+        }
+        let mut bytes = self.unread().map(|length| length as u64);
+        let of = at.of_mut(&mut bytes);
+        *of = of.saturating_add(left as u64);
+        Flow::Over { bytes }
+    }
+
+    fn gap(&mut self, at: Direction, length: u64, out: &mut Vec<Message>) {
+        let reader = if at == self.role.requests() { &mut self.client } else { &mut self.server };
+        if self.lost || reader.skip(length) {
+            return;
+        }
+        self.lose(out);
+    }
+
+    fn finish(mut self: Box<Self>, _complete: bool, out: &mut Vec<Message>) {
+        self.tell_unanswered(out);
+    }
+
+    fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    fn held(&self) -> usize {
+        let statements = self.statements.values();
+        let statements = statements.map(|known| known.sql.len() + 2 * known.types.len());
+        self.client.held() + self.server.held() + self.weight + statements.sum::<usize>()
+    }
+
+    fn unread(&self) -> [usize; 2] {
+        let (client, server) = (self.client.unread(), self.server.unread());
+        Direction::BOTH.map(|at| if at == self.role.requests() { client } else { server })
+    }
+
+    fn give_up(&mut self, out: &mut Vec<Message>) {
+        self.lose(out);
+    }
+}

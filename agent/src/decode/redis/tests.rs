@@ -1,0 +1,167 @@
+//! Commands and replies as bytes in, operations out.
+
+use crate::decode::trial::{
+    Event, Random, check, decode, noise, operations, random_splits_change_nothing, rx,
+    splits_change_nothing, tx, with_gaps,
+};
+
+fn command(words: &[&str]) -> Event {
+    tx(words.iter().fold(format!("*{}\r\n", words.len()), |all, word| {
+        format!("{all}${}\r\n{word}\r\n", word.len())
+    }))
+}
+
+#[test]
+fn commands_and_replies() {
+    check(
+        &[
+            command(&["set", "k", "a b"]),
+            rx("+OK\r\n"),
+            command(&["GET", "k"]),
+            rx("$3\r\na b\r\n"),
+            command(&["GET", "none"]),
+            rx("$-1\r\n"),
+            command(&["INCR", "n"]),
+            rx(":7\r\n"),
+            command(&["LRANGE", "l", "0", "-1"]),
+            rx("*2\r\n$1\r\na\r\n*1\r\n:1\r\n"),
+            command(&["LPUSH", "k", "\r\n"]),
+            rx("-WRONGTYPE Operation against a key\r\n"),
+            tx("PING\r\n"),
+            rx("+PONG\r\n"),
+        ],
+        &[
+            "SET [set k \"a b\"] (OK)",
+            "GET [GET k] ()",
+            "GET [GET none] () 0 returned",
+            "INCR [INCR n] (7)",
+            "LRANGE [LRANGE l 0 -1] () 2 returned",
+            "LPUSH [LPUSH k \"\\r\\n\"] !WRONGTYPE(WRONGTYPE Operation against a key)",
+            "PING [PING] (PONG)",
+        ],
+    );
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    check(
+        &[
+            command(&["AUTH", "joe", "secret"]),
+            rx("-WRONGPASS no\r\n"),
+            command(&["HELLO", "3", "AUTH", "joe", "secret", "SETNAME", "x"]),
+            rx("%1\r\n+proto\r\n:3\r\n"),
+            command(&["CONFIG", "SET", "requirepass", "secret"]),
+            rx("+OK\r\n"),
+            command(&["ACL", "SETUSER", "joe", "on", ">secret", "~*"]),
+            rx("+OK\r\n"),
+        ],
+        &[
+            "AUTH [AUTH *** ***] !WRONGPASS(WRONGPASS no)",
+            "HELLO [HELLO 3 AUTH *** *** SETNAME x] () 1 returned",
+            "CONFIG [CONFIG SET requirepass ***] (OK)",
+            "ACL [ACL SETUSER joe on *** ~*] (OK)",
+        ],
+    );
+}
+
+#[test]
+fn pipelines_transactions_and_pushes() {
+    let pipeline = "*1\r\n$5\r\nMULTI\r\n*2\r\n$4\r\nINCR\r\n$1\r\na\r\n*1\r\n$4\r\nEXEC\r\n";
+    check(
+        &[
+            tx(pipeline),
+            rx("+OK\r\n+QUEUED\r\n*1\r\n:1\r\n"),
+            command(&["SUBSCRIBE", "a", "b"]),
+            rx(
+                "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n",
+            ),
+            rx("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n"),
+        ],
+        &[
+            "MULTI [MULTI] (OK)",
+            "INCR [INCR a] (QUEUED)",
+            "EXEC [EXEC] () 1 returned",
+            "SUBSCRIBE [SUBSCRIBE a b] () 3 returned",
+            "message of a ()",
+        ],
+    );
+    check(
+        &[
+            command(&["HELLO", "3"]),
+            rx("%0\r\n"),
+            command(&["SUBSCRIBE", "a"]),
+            rx(">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"),
+            command(&["GET", "k"]),
+            rx(">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n|1\r\n+ttl\r\n:1\r\n$1\r\nv\r\n"),
+        ],
+        &[
+            "HELLO [HELLO 3] () 0 returned",
+            "SUBSCRIBE [SUBSCRIBE a] () 3 returned",
+            "message of a ()",
+            "GET [GET k] ()",
+        ],
+    );
+}
+
+/// Every command carries its number, and so does its reply: an error with it, or a string.
+fn conversation(count: usize, random: &mut Random) -> Vec<Event> {
+    let mut events = Vec::new();
+    for number in 0..count {
+        let value = "x".repeat(random.below(60));
+        events.push(command(&["ECHO", &format!("n{number}"), &value]));
+        events.push(rx(match random.below(3) {
+            0 => format!("-n{number} failed\r\n"),
+            1 => format!("+n{number}\r\n"),
+            _ => format!("*1\r\n+n{number}\r\n"),
+        }));
+    }
+    events
+}
+
+#[test]
+fn splitting_changes_nothing() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    splits_change_nothing(&conversation(20, &mut random), &mut random);
+    let events = conversation(10_000, &mut random);
+    assert_eq!(operations(&decode(&events)).len(), 10_000);
+    random_splits_change_nothing(&events, &mut random);
+}
+
+/// A reply is never told as that of another command.
+#[test]
+fn gaps_make_no_wrong_pairs() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut paired = 0;
+    for _ in 0..100 {
+        let events = conversation(100, &mut random);
+        let whole = operations(&decode(&events));
+        for operation in with_gaps(&events, &mut random, 10) {
+            if operation.truncated {
+                continue;
+            }
+            let text = operation.text.clone().unwrap();
+            let expect = whole.iter().find(|whole| whole.text.as_ref() == Some(&text)).unwrap();
+            if operation.outcome.is_some() {
+                assert_eq!(operation.outcome, expect.outcome, "{text}");
+                assert_eq!(operation.response_size, expect.response_size, "{text}");
+                paired += 1;
+            }
+        }
+    }
+    assert!(paired > 6_000, "{paired}");
+}
+
+#[test]
+fn noise_never_panics() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let events = conversation(50, &mut random);
+    noise(&events, 64 << 20, &mut random);
+}
+
+#[test]
+fn other_protocols_are_not_claimed() {
+    for bytes in ["GET / HTTP/1.1\r\n", "*1\r\n$4\r\nfoo\r\n", "* OK IMAP\r\n", "EHLO a\r\n", "*"] {
+        let events = [tx(bytes), rx("+OK\r\n")];
+        assert!(operations(&decode(&events)).is_empty(), "{bytes}");
+    }
+}

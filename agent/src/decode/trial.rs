@@ -1,0 +1,227 @@
+//! Whole connections through [`Connection`] for tests: what is moved in, operations in a short
+//! notation out.
+
+use bytes::Bytes;
+
+use super::{Connection, Content, Message, Operation, Options, Role};
+use crate::{
+    capture::{Call, ConnectionKey, Direction, GapReason},
+    reassemble::{Segment, SegmentContent},
+};
+
+/// What happens on a connection of a client.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    Data(Direction, Vec<u8>),
+    Gap(Direction, u64),
+}
+
+pub(super) fn tx(bytes: impl AsRef<[u8]>) -> Event {
+    Event::Data(Direction::Transmit, bytes.as_ref().to_vec())
+}
+
+pub(super) fn rx(bytes: impl AsRef<[u8]>) -> Event {
+    Event::Data(Direction::Receive, bytes.as_ref().to_vec())
+}
+
+pub(super) const OPTIONS: Options = Options { keep_bodies: false, body_limit: 0 };
+
+/// A connection, and how far its streams are.
+pub(super) struct Trial {
+    pub(super) connection: Connection,
+    offsets: [u64; 2],
+    number: u64,
+    pub(super) out: Vec<Message>,
+}
+
+impl Trial {
+    pub(super) fn new() -> Self {
+        let connection = Connection::new(&OPTIONS);
+        Self { connection, offsets: [0; 2], number: 0, out: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, event: &Event) {
+        let (direction, length) = match event {
+            Event::Data(direction, bytes) => (*direction, bytes.len() as u64),
+            Event::Gap(direction, length) => (*direction, *length),
+        };
+        let offset = self.offsets[direction.index()];
+        self.offsets[direction.index()] += length;
+        let content = match event {
+            Event::Data(_, bytes) => {
+                SegmentContent::Data { direction, offset, bytes: Bytes::copy_from_slice(bytes) }
+            }
+            Event::Gap(..) => {
+                SegmentContent::Gap { direction, offset, length, reason: GapReason::RingFull }
+            }
+        };
+        self.number += 1;
+        let (entered, returned) = (10 * self.number, 10 * self.number + 5);
+        let call = Call { tid: 1, thread_name: [0; 16], library: 0, entered, returned };
+        let connection = ConnectionKey { pid: 1, object: 2, birth: 3 };
+        self.connection.push(&Segment { connection, call, content }, &mut self.out);
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Message> {
+        self.connection.finish(&mut self.out);
+        self.out
+    }
+}
+
+pub(super) fn decode(events: &[Event]) -> Vec<Message> {
+    let mut trial = Trial::new();
+    events.iter().for_each(|event| trial.push(event));
+    trial.finish()
+}
+
+pub(super) fn operations(messages: &[Message]) -> Vec<Operation> {
+    let operation = |message: &Message| match &message.content {
+        Content::Operation(operation) => Some(Operation::clone(operation)),
+        _ => None,
+    };
+    messages.iter().filter_map(operation).collect()
+}
+
+/// `SELECT [select 1] 1 returned (SELECT 1)`; `!` before a code, `-` without an answer, `~` when
+/// some is missing.
+pub(super) fn show(message: &Message) -> String {
+    let operation = match &message.content {
+        Content::Operation(operation) => operation,
+        Content::Gap { direction, length, .. } => return format!("gap {direction:?} {length}"),
+        Content::Opaque { bytes: [transmit, receive] } => {
+            return format!("opaque {transmit} {receive}");
+        }
+        other => return format!("{other:?}"),
+    };
+    let mut line = operation.name.clone().unwrap_or("?".to_owned());
+    if let Some(target) = &operation.target {
+        line += &format!(" of {target}");
+    }
+    if let Some(text) = &operation.text {
+        line += &format!(" [{text}]");
+    }
+    for value in &operation.parameters {
+        line += &format!(" ${}", value.as_deref().unwrap_or("null"));
+    }
+    match &operation.outcome {
+        None => line += " -",
+        Some(outcome) => {
+            let mark = if outcome.failed { "!" } else { "" };
+            let code = outcome.code.as_deref().unwrap_or_default();
+            line += &format!(" {mark}{code}({})", outcome.message.as_deref().unwrap_or_default());
+            line += &outcome.returned.map_or(String::new(), |n| format!(" {n} returned"));
+            line += &outcome.affected.map_or(String::new(), |n| format!(" {n} affected"));
+        }
+    }
+    if operation.truncated {
+        line += " ~";
+    }
+    if operation.role == Role::Server {
+        line.insert_str(0, "server ");
+    }
+    line
+}
+
+#[track_caller]
+pub(super) fn check(events: &[Event], expect: &[&str]) {
+    let shown: Vec<String> = decode(events).iter().map(show).collect();
+    assert_eq!(shown, expect, "{events:?}");
+}
+
+/// All that is told of an operation but when it was.
+fn timeless(messages: &[Message]) -> Vec<Operation> {
+    let mut operations = operations(messages);
+    operations.iter_mut().for_each(|operation| operation.duration_ns = None);
+    operations
+}
+
+/// Splits every event at every byte, and into pieces of random sizes: nothing changes.
+pub(super) fn splits_change_nothing(events: &[Event], random: &mut Random) {
+    let expect = timeless(&decode(events));
+    for (index, event) in events.iter().enumerate() {
+        let Event::Data(direction, bytes) = event else { continue };
+        for at in 1..bytes.len() {
+            let (head, tail) = bytes.split_at(at);
+            let halves = [head, tail].map(|half| Event::Data(*direction, half.to_vec()));
+            let mut split = events.to_vec();
+            split.splice(index..=index, halves);
+            assert_eq!(timeless(&decode(&split)), expect, "{split:?}");
+        }
+    }
+    random_splits_change_nothing(events, random);
+}
+
+pub(super) fn random_splits_change_nothing(events: &[Event], random: &mut Random) {
+    let expect = timeless(&decode(events));
+    let mut split = Vec::new();
+    for event in events {
+        let Event::Data(direction, mut bytes) = event.clone() else { continue };
+        while !bytes.is_empty() {
+            let rest = bytes.split_off((1 + random.below(40)).min(bytes.len()));
+            split.push(Event::Data(direction, bytes));
+            bytes = rest;
+        }
+    }
+    assert_eq!(timeless(&decode(&split)), expect);
+}
+
+/// Loses stretches of some events, and returns what is told then.
+pub(super) fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) -> Vec<Operation> {
+    let mut trial = Trial::new();
+    for event in events {
+        let Event::Data(direction, bytes) = event else { continue };
+        if random.below(one_in) > 0 {
+            trial.push(event);
+            continue;
+        }
+        let from = random.below(bytes.len());
+        let to = from + 1 + random.below(bytes.len() - from);
+        let pieces = [
+            Event::Data(*direction, bytes[..from].to_vec()),
+            Event::Gap(*direction, (to - from) as u64),
+            Event::Data(*direction, bytes[to..].to_vec()),
+        ];
+        let empty = |piece: &Event| matches!(piece, Event::Data(_, bytes) if bytes.is_empty());
+        pieces.iter().filter(|piece| !empty(piece)).for_each(|piece| trial.push(piece));
+    }
+    operations(&trial.finish())
+}
+
+/// Changed bytes of a conversation, and noise: no panic, bounded memory.
+pub(super) fn noise(events: &[Event], bytes: usize, random: &mut Random) {
+    let mut done = 0;
+    while done < bytes {
+        let mut trial = Trial::new();
+        for event in events {
+            let Event::Data(direction, mut bytes) = event.clone() else { continue };
+            for _ in 0..random.below(4) {
+                let at = random.below(bytes.len());
+                bytes[at] = u8::try_from(random.below(256)).unwrap();
+            }
+            if random.below(8) == 0 {
+                bytes = (0..random.below(5000))
+                    .map(|_| u8::try_from(random.below(256)).unwrap())
+                    .collect();
+            }
+            if bytes.is_empty() {
+                continue;
+            }
+            done += bytes.len();
+            trial.push(&Event::Data(direction, bytes));
+            assert!(trial.connection.held() < 8 << 20);
+        }
+        trial.finish();
+    }
+}
+
+/// Xorshift: the same on every run.
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+}
