@@ -3,11 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use regex::bytes::Regex;
 use wildmatch::WildMatch;
 
 use crate::{
     attach::{Links, Sockets},
-    emit,
+    emit, redact,
     select::{Filters, PodName},
 };
 
@@ -48,7 +49,8 @@ pub struct TraceArgs {
     /// Stop after this time: 500ms, 10s, 5m, 1h
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
-    /// Record all plaintext into this file too, for `tlstap replay`; one that exists is replaced
+    /// Record all plaintext into this file too, secrets as they are, for `tlstap replay`; one that
+    /// exists is replaced
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Size of the ring buffer between kernel and agent, in KiB, rounded up to a power of two; 1024 a
@@ -132,6 +134,13 @@ pub struct ShowArgs {
     /// Show headers and bodies too
     #[arg(long)]
     pub body: bool,
+    /// Mask what matches this regular expression too, in header values, URLs, bodies, queries and raw
+    /// bytes; may be repeated
+    #[arg(long, value_name = "REGEX", value_parser = redact::pattern, conflicts_with = "show_secrets")]
+    pub redact: Vec<Regex>,
+    /// Show passwords, tokens, cookies and other secrets, which are masked otherwise
+    #[arg(long)]
+    pub show_secrets: bool,
     /// Stop after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
@@ -265,6 +274,8 @@ mod tests {
         let Some(Command::Trace(args)) = cli.command else { panic!("no trace") };
         assert_eq!(args.select.filters().containers, ["web"]);
         assert!(Cli::try_parse_from(["tlstap", "--count", "0"]).is_err());
+        assert!(Cli::try_parse_from(["tlstap", "--redact", "a("]).is_err());
+        assert!(Cli::try_parse_from(["tlstap", "--redact", "a{9999}{9999}"]).is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     cli::{Cli, Command, ListArgs, ListOutput, ReplayArgs, ShowArgs, TraceArgs, Verbosity},
     decode, emit,
     pipeline::{self, Replay, Summary, Trace},
+    redact::Redaction,
 };
 
 /// Where the node's processes are.
@@ -91,6 +92,7 @@ async fn trace(args: TraceArgs) -> Result<()> {
         filters: args.select.filters(),
         raw: args.show.raw,
         decode: decoding(&args.show),
+        redact: redaction(&args.show),
         duration: args.duration,
         count: args.show.count,
         record: args.record,
@@ -113,6 +115,7 @@ async fn replay(args: ReplayArgs) -> Result<()> {
         filters: args.select.filters(),
         raw: args.show.raw,
         decode: decoding(&args.show),
+        redact: redaction(&args.show),
         count: args.show.count,
         file: args.file,
     };
@@ -127,6 +130,10 @@ fn same(one: &Path, other: &Path) -> bool {
 
 fn decoding(show: &ShowArgs) -> decode::Options {
     decode::Options { keep_bodies: show.body, body_limit: BODY_LIMIT }
+}
+
+fn redaction(show: &ShowArgs) -> Option<Redaction> {
+    (!show.show_secrets).then(|| Redaction { patterns: show.redact.clone() })
 }
 
 fn writer(show: &ShowArgs) -> Result<emit::Writer<Box<dyn Write + Send>>> {

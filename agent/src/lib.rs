@@ -1,7 +1,7 @@
 //! tlstap: the plaintext of TLS traffic on a Linux node, from the outside.
 //!
 //! The stages, each a folder, are chained in `pipeline`: discover → resolve → attach ⇢ kernel ⇢
-//! capture → reassemble → decode → enrich → emit.
+//! capture → reassemble → decode → redact → enrich → emit.
 
 pub mod attach;
 pub mod capture;
@@ -17,5 +17,6 @@ pub mod pipeline;
 pub mod privilege;
 pub mod reassemble;
 mod recording;
+pub mod redact;
 pub mod resolve;
 pub mod select;

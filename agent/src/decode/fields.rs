@@ -42,6 +42,24 @@ impl Fields {
         })
     }
 
+    /// Names, and values that may be changed in place.
+    pub fn each_value(&mut self, mut change: impl FnMut(&str, &mut [u8])) {
+        let mut rest = self.text.as_mut_slice();
+        let mut start = 0;
+        for &(name_end, end) in &self.ends {
+            let (name_end, end) = (name_end as usize, end as usize);
+            let Some((field, others)) = rest.split_at_mut_checked(end.saturating_sub(start)) else {
+                return;
+            };
+            let Some((name, value)) = field.split_at_mut_checked(name_end.saturating_sub(start))
+            else {
+                return;
+            };
+            change(str::from_utf8(name).unwrap_or_default(), value);
+            (rest, start) = (others, end);
+        }
+    }
+
     /// The values of all fields of this name, which is in lower case.
     pub fn all<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| value)
@@ -105,5 +123,9 @@ mod tests {
         assert_eq!((fields.first("host"), fields.first("none")), (Some(&b"a"[..]), None));
         assert_eq!((fields.len(), fields.is_empty()), (4, false));
         assert_eq!(format!("{:?}", Fields::default()), "{}");
+        let mut changed = fields.clone();
+        changed.each_value(|name, value| value.fill(name.len() as u8));
+        let values: Vec<_> = changed.iter().map(|(_, value)| value.to_vec()).collect();
+        assert_eq!(values, [&[4][..], &[], &[5], &[0]]);
     }
 }

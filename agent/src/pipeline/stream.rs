@@ -1,4 +1,4 @@
-//! capture → reassemble → decode → enrich → emit.
+//! capture → reassemble → decode → redact → enrich → emit.
 
 use std::{
     io::{self, Write},
@@ -18,6 +18,7 @@ use crate::{
     enrich::{Enricher, Note, Record},
     reassemble::{Census, Segment, SegmentContent, Streams},
     recording::Recorder,
+    redact::{Redaction, Redactor},
     select::Filters,
 };
 
@@ -46,6 +47,8 @@ pub(super) enum Ended {
 pub(super) struct Settings {
     pub(super) raw: bool,
     pub(super) decode: decode::Options,
+    /// Absent: secrets are shown.
+    pub(super) redact: Option<Redaction>,
     /// All of them must hold.
     pub(super) filters: Vec<Filters>,
     /// Stop after this many records.
@@ -70,6 +73,7 @@ pub(super) struct Stream<W: Write> {
     /// Absent in a replay: a recording has what was found out.
     node: Option<Node>,
     decoders: Decoders,
+    redactor: Option<Redactor>,
     /// Empty, kept for their room.
     segments: Vec<Segment>,
     messages: Vec<Message>,
@@ -89,6 +93,7 @@ impl<W: Write> Stream<W> {
     ) -> Self {
         Self {
             decoders: Decoders::new(settings.decode),
+            redactor: settings.redact.clone().map(Redactor::new),
             segments: Vec::new(),
             messages: Vec::new(),
             settings,
@@ -161,7 +166,7 @@ impl<W: Write> Stream<W> {
         let mut messages = Vec::new();
         self.decoders.finish(&mut messages);
         for message in messages {
-            self.enricher.push(message);
+            self.hand_on(message);
         }
         while !self.write()? && self.enricher.waits() {
             self.enricher.ready().await;
@@ -266,13 +271,24 @@ impl<W: Write> Stream<W> {
             } else {
                 self.decoders.push(&segment, &mut self.messages);
             }
-            for message in self.messages.drain(..) {
-                self.enricher.push(message);
-            }
+            let mut messages = std::mem::take(&mut self.messages);
+            messages.drain(..).for_each(|message| self.hand_on(message));
+            self.messages = messages;
             if segment.content == SegmentContent::End {
+                if let Some(redactor) = &mut self.redactor {
+                    redactor.forget(segment.connection);
+                }
                 self.enricher.unbind(segment.connection);
             }
         }
+    }
+
+    /// A decoded message goes on, without its secrets.
+    fn hand_on(&mut self, mut message: Message) {
+        if let Some(redactor) = &mut self.redactor {
+            redactor.redact(&mut message);
+        }
+        self.enricher.push(message);
     }
 
     /// Whether the filters want a record.

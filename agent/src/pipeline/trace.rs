@@ -31,6 +31,7 @@ use crate::{
     enrich::{Enricher, Names},
     reassemble::Census,
     recording::{Asked, Recorder},
+    redact::Redaction,
     select::Filters,
 };
 
@@ -56,6 +57,8 @@ pub struct Trace {
     pub raw: bool,
     /// How messages are decoded.
     pub decode: decode::Options,
+    /// Which secrets are masked; none if absent.
+    pub redact: Option<Redaction>,
     /// Stop after this time.
     pub duration: Option<Duration>,
     /// Stop after this many records.
@@ -97,6 +100,7 @@ where
     let settings = Settings {
         raw: options.raw,
         decode: options.decode,
+        redact: options.redact.clone(),
         filters: vec![options.filters.clone()],
         count: options.count,
     };

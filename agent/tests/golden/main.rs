@@ -137,7 +137,8 @@ fn check_recording(name: &str) -> Result<()> {
 fn replayed(file: &Path, decode: Options, format: Format, view: View) -> Result<String> {
     let mut out = tempfile::tempfile()?;
     let filters = Filters::default();
-    let options = Replay { file: file.to_owned(), filters, raw: false, decode, count: None };
+    let options =
+        Replay { file: file.to_owned(), filters, raw: false, decode, redact: None, count: None };
     let writer = Writer::new(&mut out, format, view);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(pipeline::replay(options, writer, |_| {}))?.result()?;

@@ -18,6 +18,7 @@ use crate::{
     emit::Writer,
     enrich::{Enricher, Recorded},
     recording::{Asked, Entry, Reader, Stop},
+    redact::Redaction,
     select::Filters,
 };
 
@@ -32,6 +33,8 @@ pub struct Replay {
     pub raw: bool,
     /// How messages are decoded.
     pub decode: decode::Options,
+    /// Which secrets are masked; none if absent.
+    pub redact: Option<Redaction>,
     /// Stop after this many records.
     pub count: Option<u64>,
 }
@@ -100,6 +103,7 @@ fn settings(options: &Replay, asked: Asked) -> Settings {
     Settings {
         raw: options.raw,
         decode: options.decode,
+        redact: options.redact.clone(),
         // What shows only after this many records, the trace did not show.
         count: options.count.or(asked.count.filter(|_| same)),
         filters: vec![asked.filters, options.filters.clone()],

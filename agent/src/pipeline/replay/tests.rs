@@ -57,6 +57,7 @@ impl Live {
         names.libraries.add(library);
         let said = tempfile::NamedTempFile::new().unwrap();
         let settings = Settings {
+            redact: None,
             raw: asked.raw,
             decode: NO_BODIES,
             filters: vec![asked.filters.clone()],
@@ -124,6 +125,7 @@ impl Recording {
     /// What a replay says on standard output, what it notes, and how it ends.
     async fn replayed(&self, change: impl FnOnce(&mut Replay)) -> (String, Vec<String>, Summary) {
         let mut options = Replay {
+            redact: None,
             file: self.path(),
             filters: Filters::default(),
             raw: false,
@@ -290,8 +292,14 @@ async fn no_recording_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("garbage");
     fs::write(&file, "hello").unwrap();
-    let options =
-        Replay { file, filters: Filters::default(), raw: false, decode: NO_BODIES, count: None };
+    let options = Replay {
+        file,
+        filters: Filters::default(),
+        raw: false,
+        decode: NO_BODIES,
+        redact: None,
+        count: None,
+    };
     let out = tempfile::tempfile().unwrap();
     let error = replay(options, writer(out), |_| {}).await.unwrap_err();
     let said = format!("{error:#}");

@@ -1,0 +1,176 @@
+//! Messages in, the same messages without secrets out: each byte of a secret becomes `*`, so that
+//! lengths and offsets stay true. What is taken for a secret is in docs/redaction.md.
+//!
+//! Nothing is copied where nothing is masked.
+
+mod names;
+mod operation;
+mod scanner;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use foldhash::{HashMap, HashMapExt as _};
+use regex::bytes::{Regex, RegexBuilder};
+
+use self::{names::Kind, scanner::Scanner};
+use crate::{
+    capture::ConnectionKey,
+    decode::{Body, Content, Exchange, Fields, Message},
+};
+
+/// What stands for each byte of a secret.
+const MASK: u8 = b'*';
+/// Bytes that a compiled pattern may take, and each of its caches.
+const PATTERN_LIMIT: usize = 1 << 20;
+
+/// What is masked beside the known secrets.
+#[derive(Clone, Debug, Default)]
+pub struct Redaction {
+    /// All that matches one of these.
+    pub patterns: Vec<Regex>,
+}
+
+/// A pattern of the command line.
+pub fn pattern(text: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text).size_limit(PATTERN_LIMIT).dfa_size_limit(PATTERN_LIMIT).build()
+}
+
+/// Masks the secrets of messages.
+#[derive(Debug)]
+pub struct Redactor {
+    patterns: Vec<Regex>,
+    /// Where the scan of undecoded plaintext is, by [`Direction::index`].
+    streams: HashMap<ConnectionKey, [Scanner; 2]>,
+}
+
+impl Redactor {
+    /// One that has seen nothing yet.
+    pub fn new(redaction: Redaction) -> Self {
+        Self { patterns: redaction.patterns, streams: HashMap::new() }
+    }
+
+    /// Masks the secrets of a message, which is the next one of its connection.
+    pub fn redact(&mut self, message: &mut Message) {
+        match &mut message.content {
+            Content::Data { direction, bytes, .. } => {
+                let scanners = self.streams.entry(message.connection).or_default();
+                let places = scanners.get_mut(direction.index()).map(|scanner| scanner.scan(bytes));
+                mask_bytes(bytes, &places.unwrap_or_default());
+                self.own_bytes(bytes);
+            }
+            Content::Http(exchange) => self.exchange(exchange),
+            Content::Operation(operation) => self.operation(operation),
+            // A value may go on behind lost bytes, and is masked on.
+            Content::Gap { .. } | Content::Opaque { .. } => {}
+        }
+    }
+
+    /// The connection ended.
+    pub fn forget(&mut self, connection: ConnectionKey) {
+        self.streams.remove(&connection);
+    }
+
+    fn exchange(&self, exchange: &mut Exchange) {
+        if let Some(request) = &mut exchange.request {
+            self.string(&mut request.target);
+            self.body(&request.headers, &mut request.body);
+            self.fields(&mut request.headers);
+        }
+        if let Some(response) = &mut exchange.response {
+            self.body(&response.headers, &mut response.body);
+            self.fields(&mut response.headers);
+        }
+    }
+
+    fn fields(&self, fields: &mut Fields) {
+        fields.each_value(|name, value| {
+            field(name, value);
+            for place in self.own(value) {
+                fill(value, place);
+            }
+        });
+    }
+
+    fn body(&self, headers: &Fields, body: &mut Body) {
+        if body.bytes.is_empty() {
+            return;
+        }
+        let form = headers.first("content-type").is_some_and(|value| {
+            let form = b"application/x-www-form-urlencoded";
+            value.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
+        });
+        mask_bytes(&mut body.bytes, &Scanner::new(form).scan(&body.bytes));
+        self.own_bytes(&mut body.bytes);
+    }
+
+    /// Known secrets, and the patterns.
+    fn string(&self, text: &mut String) {
+        mask_string(text, &Scanner::default().scan(text.as_bytes()));
+        mask_string(text, &self.own(text.as_bytes()));
+    }
+
+    fn own_bytes(&self, bytes: &mut Bytes) {
+        mask_bytes(bytes, &self.own(bytes));
+    }
+
+    /// What the patterns match.
+    fn own(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let matches = self.patterns.iter().flat_map(|pattern| pattern.find_iter(bytes));
+        matches.map(|found| found.range()).filter(|range| !range.is_empty()).collect()
+    }
+}
+
+/// The value of a header field.
+fn field(name: &str, value: &mut [u8]) {
+    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    match names::kind(&letters, false) {
+        Some(Kind::Value) => value.fill(MASK),
+        Some(Kind::Credentials) => {
+            let scheme = names::scheme(value);
+            fill(value, scheme..value.len());
+        }
+        Some(kind @ (Kind::Cookies | Kind::SetCookie)) => {
+            for place in Scanner::cookies(kind).scan(value) {
+                fill(value, place);
+            }
+        }
+        // A port of a host that is named like a secret.
+        None if name == "host" => {}
+        None => {
+            for place in Scanner::default().scan(value) {
+                fill(value, place);
+            }
+        }
+    }
+}
+
+fn fill(bytes: &mut [u8], place: Range<usize>) {
+    if let Some(secret) = bytes.get_mut(place) {
+        secret.fill(MASK);
+    }
+}
+
+fn mask_bytes(bytes: &mut Bytes, places: &[Range<usize>]) {
+    if places.is_empty() {
+        return;
+    }
+    // In place, if nobody else has them.
+    let whole = std::mem::take(bytes);
+    let mut changed = whole.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    places.iter().for_each(|place| fill(&mut changed, place.clone()));
+    *bytes = changed.freeze();
+}
+
+fn mask_string(text: &mut String, places: &[Range<usize>]) {
+    if places.is_empty() {
+        return;
+    }
+    let mut bytes = std::mem::take(text).into_bytes();
+    places.iter().for_each(|place| fill(&mut bytes, place.clone()));
+    // A pattern may match a part of a character.
+    *text = String::from_utf8(bytes)
+        .unwrap_or_else(|broken| String::from_utf8_lossy(broken.as_bytes()).into_owned());
+}

@@ -1,0 +1,475 @@
+//! Bytes in, the places of secrets in them out: values behind names, in header lines, queries,
+//! forms, JSON, and parts of multipart forms. Each byte is looked at once, whatever comes, and what
+//! is begun at the end of the bytes goes on in the next ones.
+
+use std::ops::Range;
+
+use super::names::{self, Kind};
+
+/// Of a longer name the end counts.
+const NAME: usize = 64;
+/// How far the end of the user information of a URL is looked for.
+const USERINFO: usize = 512;
+
+/// Where the scan is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scanner {
+    /// Only `&` ends a value: an `application/x-www-form-urlencoded` body.
+    form: bool,
+    word: Word,
+    /// Something stands behind the word: a quote, or blanks.
+    quoted: bool,
+    spaced: bool,
+    /// The word before was IDENTIFIED (MySQL).
+    identified: bool,
+    /// In the line that begins a part of a multipart form; its `name="` is open; it named a
+    /// secret.
+    disposition: bool,
+    naming: bool,
+    part: bool,
+    /// Line feeds in a row, without carriage returns.
+    lines: u8,
+    /// How much of `://` was seen.
+    authority: u8,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Mode {
+    #[default]
+    Text,
+    /// Between a name and its value; backslashes so far.
+    Before {
+        kind: Kind,
+        ends: Ends,
+        slashes: u32,
+    },
+    /// Up to what ends it.
+    Bare(Ends),
+    /// Up to a quote behind as many backslashes as were before the first one (JSON in JSON).
+    Quoted {
+        quote: u8,
+        slashes: u32,
+        run: u32,
+    },
+    /// The array or object that is the value of a secret's name.
+    Nested {
+        depth: u32,
+        string: bool,
+        escaped: bool,
+    },
+    CookieName {
+        set: bool,
+    },
+    CookieValue {
+        set: bool,
+    },
+    /// The part of a multipart form; how much of the line feed and two dashes was seen.
+    Part {
+        seen: u8,
+    },
+}
+
+/// What ends a value that is not quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Parameter,
+    Json,
+    Line,
+}
+
+impl Ends {
+    const fn at(self, byte: u8, form: bool) -> bool {
+        match self {
+            Self::Parameter if form => byte == b'&',
+            Self::Parameter => matches!(byte, b'&' | b'"' | b'<' | b'>' | b'#' | 0..=b' '),
+            Self::Json => matches!(byte, b',' | b'}' | b']' | 0..=b' '),
+            Self::Line => matches!(byte, b'\r' | b'\n' | 0),
+        }
+    }
+}
+
+impl Scanner {
+    /// For the body of a form, or for anything else.
+    pub(super) fn new(form: bool) -> Self {
+        Self { form, ..Self::default() }
+    }
+
+    /// For the value of a header field with cookies.
+    pub(super) fn cookies(kind: Kind) -> Self {
+        Self { mode: Mode::CookieName { set: kind == Kind::SetCookie }, ..Self::default() }
+    }
+
+    /// The places of secrets in the next bytes, in order.
+    pub(super) fn scan(&mut self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let mut found = Found::default();
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            let rest = bytes.get(at..).unwrap_or_default();
+            at += self.step(byte, at, rest, &mut found).max(1);
+        }
+        found.0
+    }
+
+    /// Takes a byte; gives how many more bytes it took, this one included, or 0.
+    fn step(&mut self, byte: u8, at: usize, rest: &[u8], found: &mut Found) -> usize {
+        match self.mode {
+            Mode::Text => return self.text(byte, at, rest, found),
+            Mode::Before { kind, ends, slashes } => {
+                return self.before(kind, ends, slashes, byte, at, rest, found);
+            }
+            Mode::Bare(ends) if ends.at(byte, self.form) => {
+                return self.leave(byte, at, rest, found);
+            }
+            Mode::Bare(_) => found.add(at),
+            Mode::Quoted { quote, slashes, run } => {
+                self.quoted(byte, quote, slashes, run, at, found)
+            }
+            Mode::Nested { depth, string, escaped } => {
+                self.nested(byte, depth, string, escaped, at, found);
+            }
+            Mode::CookieName { set } | Mode::CookieValue { set } => {
+                return self.cookie(byte, set, at, rest, found);
+            }
+            Mode::Part { seen } => self.part(byte, seen, at, found),
+        }
+        0
+    }
+
+    /// The value ended before this byte.
+    fn leave(&mut self, byte: u8, at: usize, rest: &[u8], found: &mut Found) -> usize {
+        self.mode = Mode::Text;
+        self.forget();
+        self.text(byte, at, rest, found)
+    }
+
+    fn forget(&mut self) {
+        self.word.clear();
+        (self.quoted, self.spaced) = (false, false);
+    }
+
+    fn text(&mut self, byte: u8, at: usize, rest: &[u8], found: &mut Found) -> usize {
+        let lines = std::mem::take(&mut self.lines);
+        let authority = std::mem::take(&mut self.authority);
+        if authority == 3 {
+            let taken = self.userinfo(at, rest, found);
+            if taken > 0 {
+                return taken;
+            }
+        }
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'%' | b'[' | b']' => {
+                if self.quoted || self.spaced {
+                    self.identified = self.word.as_str() == "identified";
+                    self.forget();
+                }
+                self.word.push(byte);
+            }
+            b':' | b'=' => {
+                self.delimiter(byte);
+                self.authority = u8::from(byte == b':');
+            }
+            b'"' if self.naming => {
+                if !self.word.is_empty() {
+                    let named = names::kind(self.word.as_str(), true).is_some();
+                    (self.naming, self.part) = (false, named);
+                    self.forget();
+                }
+            }
+            b'\'' | b'"' if self.spaced && !self.quoted && self.sql() => {
+                self.mode = Mode::Quoted { quote: byte, slashes: 0, run: 0 };
+            }
+            b'"' | b'\'' | b'\\' => self.quoted = !self.word.is_empty(),
+            b' ' | b'\t' => self.spaced = !self.word.is_empty(),
+            b'\r' => self.lines = lines,
+            b';' => {
+                self.disposition |= self.word.as_str() == "formdata";
+                self.forget();
+            }
+            b'\n' => {
+                (self.disposition, self.naming) = (false, false);
+                self.lines = lines.saturating_add(1);
+                // JSON may have line feeds between a name and the colon.
+                if self.quoted {
+                    self.spaced = true
+                } else {
+                    self.forget()
+                }
+                if self.lines >= 2 && std::mem::take(&mut self.part) {
+                    self.mode = Mode::Part { seen: 0 };
+                }
+            }
+            b'/' => {
+                self.authority = if authority > 0 { authority + 1 } else { 0 };
+                self.forget();
+            }
+            _ => self.forget(),
+        }
+        0
+    }
+
+    /// PASSWORD 'x' and IDENTIFIED BY 'x' of SQL.
+    fn sql(&self) -> bool {
+        match self.word.as_str() {
+            "password" => true,
+            "by" => self.identified,
+            _ => false,
+        }
+    }
+
+    fn delimiter(&mut self, byte: u8) {
+        let parameter = byte == b'=';
+        let ends = match (parameter, self.quoted) {
+            (true, _) => Ends::Parameter,
+            (false, true) => Ends::Json,
+            (false, false) => Ends::Line,
+        };
+        self.naming = parameter && self.disposition && self.word.as_str() == "name";
+        if let Some(kind) = names::kind(self.word.as_str(), parameter) {
+            self.mode = Mode::Before { kind, ends, slashes: 0 };
+        }
+        self.forget();
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one variant, and those of a step")]
+    fn before(
+        &mut self,
+        kind: Kind,
+        ends: Ends,
+        slashes: u32,
+        byte: u8,
+        at: usize,
+        rest: &[u8],
+        found: &mut Found,
+    ) -> usize {
+        if self.form {
+            self.mode = Mode::Bare(ends);
+            return self.step(byte, at, rest, found);
+        }
+        match byte {
+            b' ' | b'\t' => {}
+            b'\r' | b'\n' if ends == Ends::Json => {}
+            b'\\' if ends != Ends::Line => {
+                let slashes = slashes.saturating_add(1);
+                self.mode = Mode::Before { kind, ends, slashes };
+            }
+            b'"' | b'\'' => {
+                self.mode = Mode::Quoted { quote: byte, slashes: slashes.min(1 << 20), run: 0 };
+                if kind == Kind::Credentials {
+                    return 1 + names::scheme(rest.get(1..).unwrap_or_default());
+                }
+            }
+            b'[' | b'{' if ends == Ends::Json => {
+                self.mode = Mode::Nested { depth: 1, string: false, escaped: false };
+            }
+            _ => return self.value(kind, ends, byte, at, rest, found),
+        }
+        0
+    }
+
+    fn value(
+        &mut self,
+        kind: Kind,
+        ends: Ends,
+        byte: u8,
+        at: usize,
+        rest: &[u8],
+        found: &mut Found,
+    ) -> usize {
+        match kind {
+            Kind::Cookies => self.mode = Mode::CookieName { set: false },
+            Kind::SetCookie => self.mode = Mode::CookieName { set: true },
+            Kind::Credentials | Kind::Value => self.mode = Mode::Bare(ends),
+        }
+        let scheme = if kind == Kind::Credentials { names::scheme(rest) } else { 0 };
+        if scheme > 0 { scheme } else { self.step(byte, at, rest, found) }
+    }
+
+    fn quoted(
+        &mut self,
+        byte: u8,
+        quote: u8,
+        slashes: u32,
+        run: u32,
+        at: usize,
+        found: &mut Found,
+    ) {
+        // A quote within is behind twice as many backslashes and one more.
+        let closing = byte == quote && run % (2 * (slashes + 1)) == slashes;
+        if closing || byte == 0 {
+            self.mode = Mode::Text;
+            self.forget();
+            found.give_back(slashes as usize, at);
+            return;
+        }
+        let run = if byte == b'\\' { run.saturating_add(1) } else { 0 };
+        self.mode = Mode::Quoted { quote, slashes, run };
+        found.add(at);
+    }
+
+    fn nested(
+        &mut self,
+        byte: u8,
+        depth: u32,
+        string: bool,
+        escaped: bool,
+        at: usize,
+        found: &mut Found,
+    ) {
+        let (mut depth, mut string) = (depth, string);
+        let slash = string && !escaped && byte == b'\\';
+        match byte {
+            b'"' if !escaped => string = !string,
+            _ if string => found.add(at),
+            b'[' | b'{' => depth = depth.saturating_add(1),
+            b']' | b'}' => depth -= 1,
+            b',' | b':' | 0..=b' ' => {}
+            _ => found.add(at),
+        }
+        self.mode = if depth == 0 {
+            self.forget();
+            Mode::Text
+        } else {
+            Mode::Nested { depth, string, escaped: slash }
+        };
+    }
+
+    fn cookie(&mut self, byte: u8, set: bool, at: usize, rest: &[u8], found: &mut Found) -> usize {
+        let naming = matches!(self.mode, Mode::CookieName { .. });
+        match byte {
+            b'\r' | b'\n' | 0 => return self.leave(byte, at, rest, found),
+            b';' if set => self.mode = Mode::Text,
+            b';' => self.mode = Mode::CookieName { set },
+            b' ' if naming => {}
+            b'=' if naming => self.mode = Mode::CookieValue { set },
+            _ if naming => {
+                // A cookie without a name, or whose name goes on in the next bytes, is a value.
+                let end = rest.iter().position(|byte| matches!(byte, b'=' | b';' | b'\r' | b'\n'));
+                let end = end.unwrap_or(rest.len());
+                if rest.get(end) != Some(&b'=') {
+                    (at..at + end).for_each(|at| found.add(at));
+                }
+                return end;
+            }
+            _ => found.add(at),
+        }
+        0
+    }
+
+    fn part(&mut self, byte: u8, seen: u8, at: usize, found: &mut Found) {
+        let seen = match byte {
+            b'\n' => 1,
+            b'-' if seen > 0 => seen + 1,
+            _ => 0,
+        };
+        if seen == 0 && byte != b'\r' {
+            found.add(at);
+        }
+        self.mode = if seen == 3 { Mode::Text } else { Mode::Part { seen } };
+        self.forget();
+    }
+
+    /// Behind the `://` of a URL: RFC 3986, section 3.2.1.
+    fn userinfo(&mut self, at: usize, rest: &[u8], found: &mut Found) -> usize {
+        let near = rest.get(..USERINFO).unwrap_or(rest);
+        let end = near.iter().position(|byte| matches!(byte, b'/' | b'?' | b'"' | b'<' | 0..=b' '));
+        let near = near.get(..end.unwrap_or(near.len())).unwrap_or_default();
+        let Some(end) = near.iter().rposition(|&byte| byte == b'@') else { return 0 };
+        let near = near.get(..end).unwrap_or_default();
+        let colon = near.iter().position(|&byte| byte == b':');
+        // Without a colon it is a user's name, or a token in place of it.
+        let start = colon.map_or(0, |colon| colon + 1);
+        let user = near.get(..colon.unwrap_or(end)).unwrap_or_default();
+        // What is no name is the next parameter of a query.
+        if user.iter().any(|byte| matches!(byte, b'&' | b'=' | b'#' | b',')) {
+            return 0;
+        }
+        (at + start..at + end).for_each(|at| found.add(at));
+        self.forget();
+        end
+    }
+}
+
+/// Places, those that touch joined.
+#[derive(Default)]
+struct Found(Vec<Range<usize>>);
+
+impl Found {
+    fn add(&mut self, at: usize) {
+        match self.0.last_mut() {
+            Some(last) if last.end == at => last.end += 1,
+            _ => self.0.push(at..at + 1),
+        }
+    }
+
+    /// The last bytes before a place were no secret.
+    fn give_back(&mut self, length: usize, at: usize) {
+        if let Some(last) = self.0.last_mut().filter(|last| last.end == at) {
+            last.end = last.end.saturating_sub(length).max(last.start);
+        }
+    }
+}
+
+/// A name: its letters and digits, in lower case.
+#[derive(Clone, Debug)]
+struct Word {
+    bytes: [u8; NAME],
+    length: usize,
+    /// Hexadecimal digits of a percent-encoded byte that are still to come, and their value.
+    percent: (u8, u8),
+}
+
+impl Default for Word {
+    fn default() -> Self {
+        Self { bytes: [0; NAME], length: 0, percent: (0, 0) }
+    }
+}
+
+impl Word {
+    const fn clear(&mut self) {
+        self.length = 0;
+        self.percent = (0, 0);
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(self.bytes.get(..self.length).unwrap_or_default()).unwrap_or_default()
+    }
+
+    fn push(&mut self, byte: u8) {
+        if byte == b'%' {
+            self.percent = (2, 0);
+            return;
+        }
+        let (left, value) = self.percent;
+        if left == 0 {
+            return self.keep(byte);
+        }
+        let digit = char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let value = (value << 4) | digit.unwrap_or_default();
+        self.percent = (left - 1, value);
+        if left == 1 {
+            self.keep(value);
+        }
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if !byte.is_ascii_alphanumeric() {
+            return;
+        }
+        if self.length == NAME {
+            self.bytes.copy_within(NAME / 2.., 0);
+            self.length = NAME / 2;
+        }
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte.to_ascii_lowercase();
+            self.length += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
