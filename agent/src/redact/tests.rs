@@ -37,9 +37,13 @@ fn exchange(
         response: Some(Response {
             status: 200,
             version: Version::Http11,
-            headers,
+            headers: headers.clone(),
             body: body(sent),
         }),
+        stream: None,
+        trailers: headers,
+        error: None,
+        grpc: None,
     }));
     match redacted(content) {
         Content::Http(exchange) => *exchange,
