@@ -57,8 +57,8 @@ pub struct TraceArgs {
     /// CPU if not given, at least 8192 and at most 65536
     #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
     pub ring_size: Option<u32>,
-    /// How many threads decode; one for every four processors if not given. `-o text`, --count and
-    /// --record have one
+    /// How many threads decode; one for every four processors if not given. `-o text`, `-o pcapng`,
+    /// --count and --record have one
     #[arg(long, value_name = "N", hide_short_help = true,
           value_parser = clap::value_parser!(u8).range(1..=64))]
     pub decoders: Option<u8>,
@@ -172,6 +172,8 @@ pub enum Output {
     Text,
     /// One object a line, schema tlstap/v1
     Json,
+    /// The plaintext as TCP packets, for Wireshark
+    Pcapng,
     /// Not at all: for measurements
     None,
 }
@@ -190,8 +192,16 @@ impl From<Output> for emit::Format {
         match output {
             Output::Text => Self::Text,
             Output::Json => Self::Json,
+            Output::Pcapng => Self::Pcapng,
             Output::None => Self::None,
         }
+    }
+}
+
+impl ShowArgs {
+    /// Whether the plaintext is shown as it is.
+    pub fn plaintext(&self) -> bool {
+        self.raw || self.output == Output::Pcapng
     }
 }
 

@@ -14,7 +14,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 
 use crate::{
     check,
-    cli::{Cli, Command, ListArgs, ListOutput, ReplayArgs, ShowArgs, TraceArgs, Verbosity},
+    cli::{Cli, Command, ListArgs, ListOutput, Output, ReplayArgs, ShowArgs, TraceArgs, Verbosity},
     decode, emit,
     pipeline::{self, Replay, Summary, Trace},
     redact::Redaction,
@@ -90,7 +90,7 @@ async fn trace(args: TraceArgs) -> Result<()> {
     let options = Trace {
         proc: PROC.into(),
         filters: args.select.filters(),
-        raw: args.show.raw,
+        raw: args.show.plaintext(),
         decode: decoding(&args.show),
         redact: redaction(&args.show),
         duration: args.duration,
@@ -113,7 +113,7 @@ async fn replay(args: ReplayArgs) -> Result<()> {
     }
     let options = Replay {
         filters: args.select.filters(),
-        raw: args.show.raw,
+        raw: args.show.plaintext(),
         decode: decoding(&args.show),
         redact: redaction(&args.show),
         count: args.show.count,
@@ -141,7 +141,14 @@ fn writer(show: &ShowArgs) -> Result<emit::Writer<Box<dyn Write + Send>>> {
         Some(path) => Box::new(
             File::create(path).with_context(|| format!("failed to create {}", path.display()))?,
         ),
-        None => Box::new(io::stdout()),
+        None => {
+            let packets = show.output == Output::Pcapng;
+            ensure!(
+                !packets || !io::stdout().is_terminal(),
+                "packets are not for a terminal: use -w FILE, or | wireshark -k -i -"
+            );
+            Box::new(io::stdout())
+        }
     };
     let view = emit::View {
         bodies: show.body,

@@ -50,7 +50,7 @@ impl Connection {
                 self.data(segment, out);
             }
             SegmentContent::Gap { direction, length, .. } => {
-                out.extend(raw::message(segment));
+                out.push(raw::message(segment));
                 self.seen.count(segment, *direction, *length);
                 self.gap(segment, *direction, *length, out);
             }

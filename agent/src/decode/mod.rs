@@ -61,6 +61,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Whether it tells an end, and nothing that anybody said.
+    pub const fn is_end(&self) -> bool {
+        matches!(self.content, Content::Closed { .. })
+    }
+
     /// When its first byte was moved, `CLOCK_MONOTONIC` nanoseconds.
     pub const fn began(&self) -> u64 {
         match &self.content {
@@ -69,7 +74,9 @@ impl Message {
             Content::Operation(operation) => moved(&self.call, operation.begins()),
             // Lost bytes came before those of the call; nobody knows which way an opaque
             // connection began.
-            Content::Gap { .. } | Content::Opaque { .. } => self.call.entered,
+            Content::Gap { .. } | Content::Opaque { .. } | Content::Closed { .. } => {
+                self.call.entered
+            }
         }
     }
 }
@@ -110,6 +117,12 @@ pub enum Content {
     Http(Box<Exchange>),
     /// A request and its answer in another protocol.
     Operation(Box<Operation>),
+    /// The end of a connection, or of what the process sends on it. Told beside [`Content::Data`],
+    /// for formats that show connections.
+    Closed {
+        /// Whether nothing comes from the peer any more either.
+        whole: bool,
+    },
     /// A connection that ended without a known protocol: its bytes by [`Direction::index`].
     Opaque {
         /// Bytes of each direction.

@@ -3,8 +3,8 @@
 use super::{Content, Message};
 use crate::reassemble::{Segment, SegmentContent};
 
-/// The segment as a message; `None` for the end of a connection, or of one direction.
-pub fn message(segment: &Segment) -> Option<Message> {
+/// The segment as a message.
+pub fn message(segment: &Segment) -> Message {
     let content = match &segment.content {
         SegmentContent::Data { direction, offset, bytes } => {
             Content::Data { direction: *direction, offset: *offset, bytes: bytes.clone() }
@@ -15,9 +15,10 @@ pub fn message(segment: &Segment) -> Option<Message> {
             length: *length,
             reason: *reason,
         },
-        SegmentContent::Shutdown | SegmentContent::End => return None,
+        SegmentContent::Shutdown => Content::Closed { whole: false },
+        SegmentContent::End => Content::Closed { whole: true },
     };
-    Some(Message { connection: segment.connection, call: segment.call, content })
+    Message { connection: segment.connection, call: segment.call, content }
 }
 
 #[cfg(test)]
@@ -27,10 +28,10 @@ mod tests {
     use super::*;
     use crate::capture::{Call, ConnectionKey, Direction, GapReason};
 
-    fn check(content: SegmentContent, expect: Option<Content>) {
+    fn check(content: SegmentContent, expect: Content) {
         let connection = ConnectionKey { pid: 1, object: 2, birth: 3 };
         let call = Call { tid: 1, thread_name: [0; 16], library: 0, entered: 4, returned: 5 };
-        let expect = expect.map(|content| Message { connection, call, content });
+        let expect = Message { connection, call, content: expect };
         assert_eq!(message(&Segment { connection, call, content }), expect);
     }
 
@@ -40,13 +41,14 @@ mod tests {
         let bytes = Bytes::from_static(b"ab");
         check(
             SegmentContent::Data { direction, offset: 7, bytes: bytes.clone() },
-            Some(Content::Data { direction, offset: 7, bytes }),
+            Content::Data { direction, offset: 7, bytes },
         );
         let reason = GapReason::Fault;
         check(
             SegmentContent::Gap { direction, offset: 9, length: 3, reason },
-            Some(Content::Gap { direction, offset: 9, length: 3, reason }),
+            Content::Gap { direction, offset: 9, length: 3, reason },
         );
-        check(SegmentContent::End, None);
+        check(SegmentContent::Shutdown, Content::Closed { whole: false });
+        check(SegmentContent::End, Content::Closed { whole: true });
     }
 }

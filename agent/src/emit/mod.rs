@@ -3,6 +3,7 @@
 mod escape;
 mod inventory;
 mod json;
+mod pcapng;
 mod place;
 mod text;
 mod units;
@@ -16,7 +17,7 @@ use std::{
 use jiff::tz::TimeZone;
 
 pub use self::inventory::table;
-use self::text::Text;
+use self::{pcapng::Pcapng, text::Text};
 use crate::{enrich::Record, inventory::Finding};
 
 /// How records are written.
@@ -26,6 +27,9 @@ pub enum Format {
     Text,
     /// For programs, a JSON object a line.
     Json,
+    /// For Wireshark: the plaintext as packets. Shows [`Content::Data`](crate::decode::Content::Data),
+    /// gaps and ends, and nothing that is decoded.
+    Pcapng,
     /// Not at all, to measure what is before.
     None,
 }
@@ -58,18 +62,26 @@ pub struct Writer<W: Write> {
 enum Shape {
     Text(Text),
     Json { bodies: bool },
+    Pcapng(Box<Pcapng>),
     None,
 }
 
 impl<W: Write> Writer<W> {
     /// A writer in a format.
     pub fn new(out: W, format: Format, view: View) -> Self {
+        let mut buffer = Vec::new();
         let shape = match format {
             Format::Text => Shape::Text(Text::new(view)),
             Format::Json => Shape::Json { bodies: view.bodies },
+            Format::Pcapng => Shape::Pcapng(Box::new(Pcapng::begin(&mut buffer))),
             Format::None => Shape::None,
         };
-        Self { out: Arc::new(Mutex::new(out)), buffer: Vec::new(), shape }
+        Self { out: Arc::new(Mutex::new(out)), buffer, shape }
+    }
+
+    /// Whether the ends of connections are shown.
+    pub fn shows_ends(&self) -> bool {
+        matches!(self.shape, Shape::Pcapng(_))
     }
 
     /// So many writers to the same output, one if each of them needs to know what the others
@@ -78,7 +90,7 @@ impl<W: Write> Writer<W> {
         let mut all = Vec::new();
         for _ in 1..wanted {
             let shape = match &self.shape {
-                Shape::Text(_) => break,
+                Shape::Text(_) | Shape::Pcapng(_) => break,
                 Shape::Json { bodies } => Shape::Json { bodies: *bodies },
                 Shape::None => Shape::None,
             };
@@ -93,6 +105,7 @@ impl<W: Write> Writer<W> {
         match &mut self.shape {
             Shape::Text(text) => text.write(record, &mut self.buffer)?,
             Shape::Json { bodies } => json::write(record, *bodies, &mut self.buffer)?,
+            Shape::Pcapng(pcapng) => pcapng.write(record, &mut self.buffer),
             Shape::None => {}
         }
         if self.buffer.len() < BUFFER { Ok(()) } else { self.hand_on(|_| Ok(())) }

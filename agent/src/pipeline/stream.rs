@@ -267,7 +267,10 @@ impl<W: Write> Stream<W> {
     fn decode(&mut self, segments: &mut Vec<Segment>) {
         for segment in segments.drain(..) {
             if self.settings.raw {
-                self.messages.extend(raw::message(&segment));
+                let message = raw::message(&segment);
+                if !message.is_end() || self.writer.shows_ends() {
+                    self.messages.push(message);
+                }
             } else {
                 self.decoders.push(&segment, &mut self.messages);
             }
@@ -293,6 +296,10 @@ impl<W: Write> Stream<W> {
 
     /// Whether the filters want a record.
     fn selects(&self, record: &Record) -> bool {
+        // Another thread may have ended what was shown; the writer knows what it was.
+        if record.message.is_end() {
+            return true;
+        }
         let mut filters = self.settings.filters.iter().filter(|filters| !filters.is_empty());
         filters.all(|filters| {
             let thread = record.message.call.thread_name();
@@ -307,6 +314,9 @@ impl<W: Write> Stream<W> {
                 continue;
             }
             self.writer.write(&record)?;
+            if record.message.is_end() {
+                continue;
+            }
             let records = self.counts.records.fetch_add(1, Ordering::Relaxed) + 1;
             if self.settings.count == Some(records) {
                 return Ok(true);

@@ -34,8 +34,9 @@ const SCHEMA: &str = "tlstap/v1";
 
 /// Writes a record as one line.
 pub(super) fn write(record: &Record, bodies: bool, out: &mut impl Write) -> io::Result<()> {
+    let Some(line) = Line::of(record, bodies) else { return Ok(()) };
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Safe);
-    Line::of(record, bodies).serialize(&mut serializer)?;
+    line.serialize(&mut serializer)?;
     out.write_all(b"\n")
 }
 
@@ -138,7 +139,8 @@ struct Counts {
 }
 
 impl<'a> Line<'a> {
-    fn of(record: &'a Record, bodies: bool) -> Self {
+    /// `None` for what is not shown.
+    fn of(record: &'a Record, bodies: bool) -> Option<Self> {
         let message = &record.message;
         let (kind, direction, rest) = match &message.content {
             Content::Data { direction, offset, bytes } => {
@@ -159,6 +161,7 @@ impl<'a> Line<'a> {
             &Content::Opaque { bytes: [transmit, receive] } => {
                 ("opaque", None, Rest::Opaque { bytes: Counts { transmit, receive } })
             }
+            Content::Closed { .. } => return None,
         };
         let head = Head {
             kind,
@@ -170,7 +173,7 @@ impl<'a> Line<'a> {
             tls: record.tls.as_deref().map(Tls::of),
             network: Network::of(record, direction),
         };
-        Self { schema: SCHEMA, head, rest }
+        Some(Self { schema: SCHEMA, head, rest })
     }
 }
 

@@ -64,6 +64,9 @@ impl Text {
 
     /// Writes a record as a line, and what it carries below.
     pub(super) fn write(&mut self, record: &Record, out: &mut impl Write) -> io::Result<()> {
+        if record.message.is_end() {
+            return Ok(());
+        }
         let container = self.container.cell(container(record));
         let process = self.process.cell(process(record));
         if std::mem::take(&mut self.heading) {
@@ -87,6 +90,7 @@ impl Text {
                 let what = kind("·", "opaque") + &format!("{sent} sent, {received} received");
                 writeln!(out, "{}{}", self.paint(DIM, what), self.peer(record))
             }
+            Content::Closed { .. } => Ok(()),
             Content::Http(exchange) => self.exchange(exchange, &self.peer(record), out),
             Content::Operation(operation) => self.operation(operation, &self.peer(record), out),
         }

@@ -145,6 +145,7 @@ fn show(message: &Message) -> String {
         Content::Gap { direction, length, .. } => format!("gap {direction:?} {length}"),
         Content::Http(http) => exchange(http),
         Content::Operation(operation) => format!("{operation:?}"),
+        Content::Closed { .. } => panic!("an end of plaintext: {message:?}"),
         Content::Opaque { bytes: [transmit, receive] } => format!("opaque {transmit} {receive}"),
     }
 }
