@@ -64,7 +64,7 @@ impl Redactor {
             Content::Http(exchange) => self.exchange(exchange),
             Content::Operation(operation) => self.operation(operation),
             // A value may go on behind lost bytes, and is masked on.
-            Content::Gap { .. } | Content::Opaque { .. } => {}
+            Content::Gap { .. } | Content::Opaque { .. } | Content::Closed { .. } => {}
         }
     }
 
