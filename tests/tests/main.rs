@@ -10,6 +10,7 @@ mod addresses;
 mod calls;
 mod changed;
 mod cost;
+mod databases;
 mod endings;
 mod exact;
 mod exchanges;
@@ -75,6 +76,7 @@ const ALL: &[&[(&str, Test)]] = &[
     programs::TESTS,
     addresses::TESTS,
     exchanges::TESTS,
+    databases::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,
