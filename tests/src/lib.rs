@@ -12,6 +12,7 @@ pub mod cli;
 pub mod compile;
 pub mod containerd;
 pub mod content;
+pub mod database;
 pub mod deadline;
 pub mod docker;
 pub mod event;

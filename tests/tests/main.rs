@@ -10,6 +10,7 @@ mod addresses;
 mod calls;
 mod changed;
 mod cost;
+mod databases;
 mod endings;
 mod exact;
 mod exchanges;
@@ -77,6 +78,7 @@ const ALL: &[&[(&str, Test)]] = &[
     programs::TESTS,
     addresses::TESTS,
     exchanges::TESTS,
+    databases::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

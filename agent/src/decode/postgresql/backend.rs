@@ -48,6 +48,8 @@ impl Postgresql {
         let (kind, operation) = (front.kind, &mut front.pending.operation);
         let outcome = operation.outcome.get_or_insert_default();
         match (kind, frame.kind) {
+            // AuthenticationSASLFinal: AuthenticationOk follows without another message.
+            (Kind::Authentication, b'R') if Fields(&frame.body).int32() == Some(12) => {}
             (Kind::Authentication, b'R') => {
                 self.starting |= Fields(&frame.body).int32() == Some(0);
                 self.end_front(Some(call), out);

@@ -61,7 +61,9 @@ fn error(code: &str, text: &str) -> Vec<u8> {
 }
 
 fn begin() -> [Event; 4] {
-    let ready = [message(b'R', [0; 4]), message(b'S', "a\0b\0"), ready()].concat();
+    // SCRAM: its last step, and that it succeeded, without a message between.
+    let last = message(b'R', b"\0\0\0\x0cv=x");
+    let ready = [last, message(b'R', [0; 4]), message(b'S', "a\0b\0"), ready()].concat();
     [tx(startup()), rx(message(b'R', [0, 0, 0, 3])), tx(message(b'p', "secret\0")), rx(ready)]
 }
 

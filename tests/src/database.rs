@@ -1,0 +1,125 @@
+//! Database servers of this machine, unprivileged, on a scratch folder, with TLS.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use crate::{child::Child, deadline, tool};
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// `nobody`: these servers refuse to be root.
+const UNPRIVILEGED: u32 = 65_534;
+
+/// A running server; it ends when dropped.
+pub struct Database {
+    process: Child,
+    folder: TempDir,
+    /// The TCP port of 127.0.0.1.
+    pub port: u16,
+}
+
+impl Database {
+    /// PostgreSQL, user `joe` with the password `secret`.
+    pub fn postgresql() -> Result<Self> {
+        let folder = scratch()?;
+        let binary = |name: &str| Path::new("/usr/lib/postgresql/15/bin").join(name);
+        let data = folder.path().join("data");
+        let password = folder.path().join("password");
+        fs::write(&password, "secret\n")?;
+        let mut command = unprivileged(binary("initdb"));
+        command.arg("-D").arg(&data).arg("--pwfile").arg(&password);
+        command.args([
+            "-U",
+            "joe",
+            "-A",
+            "scram-sha-256",
+            "--no-sync",
+            "--no-locale",
+            "-E",
+            "UTF8",
+        ]);
+        tool::run(command)?;
+        let port = free_port()?;
+        let mut command = unprivileged(binary("postgres"));
+        command.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k", ""]);
+        command.args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on"]);
+        for (option, name) in [("ssl_cert_file", "certificate.pem"), ("ssl_key_file", "key.pem")] {
+            let path = folder.path().join(name);
+            command.arg("-c").arg(format!("{option}={}", path.display()));
+        }
+        Self::start(command, folder, port)
+    }
+
+    /// Redis, TLS only.
+    pub fn redis() -> Result<Self> {
+        let folder = scratch()?;
+        let port = free_port()?;
+        let mut command = unprivileged(tool::find("redis-server")?);
+        command.args(["--bind", "127.0.0.1", "--port", "0", "--save", ""]);
+        command.args(["--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+        command.args(["--tls-cert-file", "certificate.pem", "--tls-key-file", "key.pem"]);
+        command.args(["--tls-ca-cert-file", "certificate.pem"]).current_dir(folder.path());
+        Self::start(command, folder, port)
+    }
+
+    fn start(command: Command, folder: TempDir, port: u16) -> Result<Self> {
+        let process = Child::start(command)?;
+        let reached = || Ok(TcpStream::connect(("127.0.0.1", port)).ok().map(drop));
+        deadline::until("a server's port", LIMIT, reached)
+            .with_context(|| process.stderr.lines().join("\n"))?;
+        Ok(Self { process, folder, port })
+    }
+
+    /// Its process id; PostgreSQL's connections have processes of their own.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Its certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certificate.pem")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // PostgreSQL's children end with it only when it is asked to.
+        let _ = self.process.signal(rustix::process::Signal::INT);
+        let _ = self.process.finish(LIMIT);
+    }
+}
+
+/// A folder of the unprivileged user with a certificate.
+fn scratch() -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("tlstap-database-").tempdir()?;
+    let paths = ["key.pem", "certificate.pem"].map(|name| folder.path().join(name));
+    let mut command = tool::command("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes"])?;
+    command.args(["-days", "2", "-subj", "/CN=localhost", "-keyout"]).arg(&paths[0]);
+    command.arg("-out").arg(&paths[1]);
+    tool::run(command)?;
+    chown(folder.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
+    for path in paths {
+        chown(path, Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
+    }
+    Ok(folder)
+}
+
+fn unprivileged(binary: PathBuf) -> Command {
+    let mut command = Command::new("setpriv");
+    let id = UNPRIVILEGED.to_string();
+    command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]).arg(binary);
+    command.current_dir("/");
+    command
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
