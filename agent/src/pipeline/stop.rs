@@ -1,6 +1,6 @@
 //! Stopping at once, however many probes there are.
 //!
-//! Closing the descriptor of a link takes the kernel some 10 ms, that of a perf link about 0.1 s, one
+//! Closing the descriptor of a link takes the kernel some 40 ms, that of a perf link about 0.1 s, one
 //! after the other, and a process that exits pays for all of them before its parent hears of it. So
 //! the descriptors are left to a child, which ends after the agent has.
 

@@ -1,4 +1,4 @@
-//! Probes by links of many at once: `uprobe_multi` (Linux 6.6) and sessions (Linux 6.13), which aya
+//! Probes by links of many at once: `uprobe_multi` (Linux 6.10) and sessions (Linux 6.13), which aya
 //! 0.14 has not.
 //!
 //! Comes in: the BPF object again, and the maps that aya has made of it, which all programs share.
