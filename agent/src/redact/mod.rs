@@ -102,18 +102,22 @@ impl Redactor {
             let form = b"application/x-www-form-urlencoded";
             value.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
         });
-        mask_bytes(&mut body.bytes, &Scanner::new(form).scan(&body.bytes));
+        let places = Scanner::new(form).scan(&body.bytes);
+        mask_bytes(&mut body.bytes, &places);
         self.own_bytes(&mut body.bytes);
     }
 
     /// Known secrets, and the patterns.
     fn string(&self, text: &mut String) {
-        mask_string(text, &Scanner::default().scan(text.as_bytes()));
-        mask_string(text, &self.own(text.as_bytes()));
+        let places = Scanner::default().scan(text.as_bytes());
+        mask_string(text, &places);
+        let places = self.own(text.as_bytes());
+        mask_string(text, &places);
     }
 
     fn own_bytes(&self, bytes: &mut Bytes) {
-        mask_bytes(bytes, &self.own(bytes));
+        let places = self.own(bytes);
+        mask_bytes(bytes, &places);
     }
 
     /// What the patterns match.
