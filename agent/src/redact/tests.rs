@@ -140,7 +140,7 @@ fn no_secret_of_an_operation_is_left() {
         Mysql,
         "SET",
         "SET PASSWORD = PASSWORD('hunter2')",
-        "SET PASSWORD = PASSWORD('*******')",
+        "SET PASSWORD = *******************",
     );
     operation(Postgresql, "SELECT", "SELECT 'a' FROM cats", "SELECT 'a' FROM cats");
 }
