@@ -124,7 +124,7 @@ mod tests {
         assert_eq!((fields.len(), fields.is_empty()), (4, false));
         assert_eq!(format!("{:?}", Fields::default()), "{}");
         let mut changed = fields.clone();
-        changed.each_value(|name, value| value.fill(name.len() as u8));
+        changed.each_value(|name, value| value.fill(u8::try_from(name.len()).unwrap()));
         let values: Vec<_> = changed.iter().map(|(_, value)| value.to_vec()).collect();
         assert_eq!(values, [&[4][..], &[], &[5], &[0]]);
     }
