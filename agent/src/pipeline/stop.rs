@@ -4,7 +4,7 @@
 //! after the other, and a process that exits pays for all of them before its parent hears of it. So
 //! the descriptors are left to a child, which ends after the agent has.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, ptr, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -93,6 +93,8 @@ fn end_of_descriptors() -> i32 {
 }
 
 /// Closes all descriptors, several at a time. What is left is closed when the last one ends.
+///
+/// Waits for all: an init that reaps nothing, as in many containers, would keep each of them.
 fn close_all(end: i32) {
     let flags = libc::c_long::from(libc::CLONE_FILES | libc::SIGCHLD);
     for first in 0..CLOSERS {
@@ -108,4 +110,6 @@ fn close_all(end: i32) {
             unsafe { libc::_exit(0) }
         }
     }
+    // SAFETY: a raw system call; without a place for it, no status is written.
+    while unsafe { libc::waitpid(-1, ptr::null_mut(), 0) } > 0 {}
 }
