@@ -225,7 +225,9 @@ fn descriptors(ebpf: &Ebpf) -> HashMap<String, BorrowedFd<'_>> {
             | Map::HashMap(map)
             | Map::LruHashMap(map)
             | Map::PerCpuArray(map)
-            | Map::RingBuf(map) => map,
+            | Map::RingBuf(map)
+            // Task storage, for which aya 0.14 has no name.
+            | Map::Unsupported(map) => map,
             _ => continue,
         };
         found.insert(name.to_owned(), map.fd().as_fd());
