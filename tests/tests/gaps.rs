@@ -22,8 +22,9 @@ fn streams(
     let talk = node.talk()?.flags(&["--pairs", &pairs_flag, "--rounds", &rounds_flag]);
     let mut talking = talk.start(message, message)?;
     let pid = talking.pid();
-    let mut agent =
-        node.tlstap(&[&["trace", "--raw", "--show-secrets", "-o", "json"], arguments].concat())?.ready()?;
+    let mut agent = node
+        .tlstap(&[&["trace", "--raw", "--show-secrets", "-o", "json"], arguments].concat())?
+        .ready()?;
     talking.go()?;
     let total = (4 * pairs * rounds * message.len()) as u64;
     agent.wait_for(&format!("data and gaps of {total} bytes"), |events| {

@@ -26,7 +26,8 @@ impl Session {
         let folder = tempfile::tempdir()?;
         let recording = Recording::new(folder.path(), streams)?;
         let path = recording.path().to_str().context("a path that is not UTF-8")?;
-        let launch = node.tlstap(&["trace", "--raw", "--show-secrets", "-o", "json", "--write", path])?;
+        let launch =
+            node.tlstap(&["trace", "--raw", "--show-secrets", "-o", "json", "--write", path])?;
         let agent = arguments.iter().fold(launch, |launch, argument| launch.argument(*argument));
         Ok(Self { agent: agent.ready()?, recording, _folder: folder })
     }
