@@ -42,7 +42,7 @@ pub fn pattern(text: &str) -> Result<Regex, regex::Error> {
 #[derive(Debug)]
 pub struct Redactor {
     patterns: Vec<Regex>,
-    /// Where the scan of undecoded plaintext is, by [`Direction::index`].
+    /// Where the scan of undecoded plaintext is, by direction: transmit, then receive.
     streams: HashMap<ConnectionKey, [Scanner; 2]>,
 }
 
