@@ -97,6 +97,19 @@ impl Running {
             .with_context(|| format!("failed to interrupt {}", self.name))
     }
 
+    /// Interrupts it again and again.
+    pub(super) fn interrupt_until_it_ends(&mut self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("{} did not end", self.name);
+            }
+            self.interrupt()?;
+            thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
     /// Waits for its end; all that it has said.
     pub(super) fn finish(mut self, limit: Duration) -> Result<Vec<String>> {
         self.hang_up();

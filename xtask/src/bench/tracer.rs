@@ -186,6 +186,8 @@ impl Tracer {
         let Self { variant, mut running, output, .. } = self;
         match variant {
             Variant::Probes | Variant::Floor => running.hang_up(),
+            // Python passes over an interrupt that comes while a record is printed.
+            Variant::Sslsniff => running.interrupt_until_it_ends(END)?,
             _ => running.interrupt()?,
         }
         let said = running.finish(END)?;

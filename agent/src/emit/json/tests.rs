@@ -8,7 +8,7 @@ use tlstap_ebpf::Function;
 use super::{super::sample, *};
 use crate::{
     capture::GapReason,
-    decode::{Role, System},
+    decode::{Grpc, Messages, Role, System, Version},
     enrich::Container,
     inventory::{Finding, Status},
     resolve::{Class, FileKey, Method, Probe, Reason, Site},
@@ -265,6 +265,50 @@ fn operations_by_the_kind_of_their_system() {
     for system in [System::Smtp, System::Imap] {
         of("mail", system, "/mail/none");
     }
+}
+
+#[test]
+fn exchanges_of_http2_and_grpc() {
+    let mut record = sample::http();
+    let exchange = sample::exchange(&mut record);
+    exchange.stream = Some(7);
+    exchange.trailers = [("grpc-status", &b"5"[..])].into_iter().collect();
+    exchange.error = Some("CANCEL".to_owned());
+    if let Some(request) = &mut exchange.request {
+        request.version = Version::Http2;
+    }
+    check(
+        &record,
+        false,
+        &[
+            ("/type", Some(json!("http"))),
+            ("/http/version", Some(json!("2"))),
+            ("/http/stream/id", Some(json!(7))),
+            ("/http/response/trailer", Some(json!({"grpc-status": ["5"]}))),
+            ("/error/type", Some(json!("CANCEL"))),
+        ],
+    );
+    sample::exchange(&mut record).grpc = Some(Box::new(Grpc {
+        service: Some("shop.Cart".to_owned()),
+        method: Some("Add".to_owned()),
+        status: Some(5),
+        message: Some("not found".to_owned()),
+        requests: Some(Messages { count: 1, size: 12, compressed: true }),
+        responses: None,
+    }));
+    check(
+        &record,
+        false,
+        &[
+            ("/type", Some(json!("grpc"))),
+            ("/rpc/system", Some(json!("grpc"))),
+            ("/rpc/service", Some(json!("shop.Cart"))),
+            ("/rpc/method", Some(json!("Add"))),
+            ("/rpc/grpc/status_code", Some(json!(5))),
+            ("/rpc/request/messages/count", Some(json!(1))),
+            ("/rpc/response", None),
+        ],
+    );
 }
 
 fn finding(status: Status) -> Finding {
