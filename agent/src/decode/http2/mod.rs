@@ -45,13 +45,15 @@ pub(super) struct Http2 {
     /// By [`Direction::index`].
     sides: [Side; 2],
     streams: Streams,
+    /// Whether a preface or a pseudo-header field told which direction has the requests.
+    directed: bool,
 }
 
 impl Http2 {
     fn new(start: &Start<'_>) -> Self {
         let side = || Side { frames: Frames::new(), hpack: Decoder::joined(), touched: start.gap };
         let streams = Streams::new(start.options, start.connection, start.role);
-        Self { sides: [side(), side()], streams }
+        Self { sides: [side(), side()], streams, directed: false }
     }
 
     fn side(&mut self, at: Direction) -> &mut Side {
@@ -89,6 +91,7 @@ impl Http2 {
     /// RFC 9113, section 3.4: with it a client begins; no response came before.
     fn preface(&mut self, at: Direction) {
         self.streams.role = Role::of_requests(at);
+        self.directed = true;
         for side in &mut self.sides {
             if !side.touched {
                 side.hpack = Decoder::initial();
@@ -120,9 +123,13 @@ impl Http2 {
             return Ok(());
         }
         if let Some(role) = list.as_ref().and_then(|list| streams::direction(list, at))
-            && !self.streams.is_begun()
+            && !self.directed
         {
             self.streams.role = role;
+            self.directed = true;
+        }
+        if !self.directed {
+            return Ok(());
         }
         let requests = at == self.streams.role.requests();
         self.streams.block(block.stream, requests, (block.began, call), (list, end), out);

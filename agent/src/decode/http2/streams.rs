@@ -91,24 +91,36 @@ impl Streams {
         (list, end): (Option<List>, bool),
         out: &mut Vec<Message>,
     ) {
-        let fields = fields(list);
+        let mut fields = fields(list);
         let (began, call) = calls;
         let pseudo = fields.iter().any(|(name, _)| name.starts_with(':'));
         let status = fields.first(":status").and_then(number::<u16>);
         if status.is_some_and(|status| status < 200) && !end {
             return;
         }
+        let open = self.open.contains_key(&id);
         match self.half(id, requests) {
             // RFC 9113, section 8.1: what comes behind the head are trailers.
             Some(half) if !pseudo => half.trailers = fields,
             Some(half) => half.fields = fields,
             // Trailers of a message whose head was not seen.
-            None if !pseudo && end && fields.unknown() == 0 => {}
+            None if !pseudo && end && (fields.unknown() == 0 || !open) => {}
             None => {
                 self.begun = true;
                 self.bound(out);
+                // A head, or trailers behind one that was lost: then none of it may be shown as a head.
+                let unclear = !pseudo && end;
+                if unclear {
+                    let count = u32::try_from(fields.len()).unwrap_or(u32::MAX);
+                    let unknown = fields.unknown().saturating_add(count);
+                    fields = Fields::default();
+                    fields.lose(unknown);
+                }
                 let tunnel = fields.first(":method") == Some(b"CONNECT");
                 self.begin(id, requests, began, fields, tunnel);
+                if let Some(half) = self.half(id, requests).filter(|_| unclear) {
+                    half.body.cut();
+                }
             }
         }
         if end {
