@@ -16,8 +16,12 @@ use crate::{
     decode::Message,
 };
 
-/// The longest that a record waits for its container's name.
+/// The longest that a record waits for its socket, or the name of its peer.
 pub const NAME_DEADLINE: Duration = Duration::from_millis(50);
+
+/// The longest that it waits for its container's name while a runtime is asked: one that is starting
+/// a container may hold its answer back until that is done.
+const CONTAINER_DEADLINE: Duration = Duration::from_millis(400);
 
 /// Where names come from.
 #[derive(Debug)]
@@ -75,6 +79,8 @@ fn address(socket: &Socket) -> Option<IpAddr> {
 #[derive(Debug)]
 struct Waiting {
     deadline: Instant,
+    /// For the container's name.
+    named_by: Instant,
     message: Message,
     /// The number of the chunk that completed it.
     chunk: u64,
@@ -179,9 +185,18 @@ impl Enricher {
         let socket = self.sockets.get(&message.connection);
         let expects = socket == Some(&None);
         let socket = socket.cloned().flatten();
-        let deadline = Instant::now() + NAME_DEADLINE;
+        let now = Instant::now();
+        let (deadline, named_by) = (now + NAME_DEADLINE, now + CONTAINER_DEADLINE);
         let chunk = self.chunk;
-        self.waiting.push_back(Waiting { deadline, message, chunk, known, socket, expects });
+        self.waiting.push_back(Waiting {
+            deadline,
+            named_by,
+            message,
+            chunk,
+            known,
+            socket,
+            expects,
+        });
     }
 
     fn process(&mut self, pid: u32) -> Arc<Known> {
@@ -230,10 +245,12 @@ impl Enricher {
 
     /// The next record that has its names, or has waited long enough.
     pub fn pop(&mut self) -> Option<Record> {
-        let Waiting { deadline, known, chunk, socket, expects, .. } = self.waiting.front()?;
+        let Waiting { deadline, named_by, known, chunk, socket, expects, .. } =
+            self.waiting.front()?;
         let (container, unnamed) = self.source.container(&known.home, *chunk);
         let (peer, unknown) = self.source.peer(socket.as_deref(), *chunk);
-        if (unnamed || unknown || *expects) && Instant::now() < *deadline {
+        let now = Instant::now();
+        if (unnamed && now < *named_by) || ((unknown || *expects) && now < *deadline) {
             return None;
         }
         let Waiting { message, known, chunk, socket, .. } = self.waiting.pop_front()?;
@@ -262,14 +279,16 @@ impl Enricher {
     /// Completes when [`Enricher::pop`] may give more; never when nothing waits.
     pub async fn ready(&self) {
         match (self.waiting.front(), &self.source) {
-            (Some(Waiting { deadline, .. }), Source::Live(names)) => {
+            (Some(Waiting { deadline, named_by, .. }), Source::Live(names)) => {
                 let changed = async {
                     tokio::select! {
                         () = names.containers.changed() => {}
                         () = names.peers.changed() => {}
                     }
                 };
-                let _ = timeout_at(*deadline, changed).await;
+                // Behind the first deadline only the container's name is waited for.
+                let until = if Instant::now() < *deadline { *deadline } else { *named_by };
+                let _ = timeout_at(until, changed).await;
             }
             (Some(_), Source::Recorded(_)) => {}
             (None, _) => std::future::pending().await,
