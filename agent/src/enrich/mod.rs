@@ -1,7 +1,7 @@
 //! Messages and ids in, records with names out.
 //!
 //! Everything is looked up in caches that other tasks fill; a record waits for a name at most
-//! [`NAME_DEADLINE`]. With no container runtime reachable all works the same, without names.
+//! [`CONTAINER_DEADLINE`]. With no container runtime reachable all works the same, without names.
 //! What a trace knew can be noted down, and serves instead of this node when it is replayed.
 
 mod cgroup;
@@ -20,7 +20,7 @@ mod recorded;
 mod runtimes;
 
 pub use containers::Containers;
-pub use enricher::{Enricher, NAME_DEADLINE};
+pub use enricher::{CONTAINER_DEADLINE, Enricher, NAME_DEADLINE};
 pub use libraries::Libraries;
 pub use names::Names;
 pub(crate) use notes::Note;

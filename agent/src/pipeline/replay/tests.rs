@@ -17,7 +17,9 @@ use crate::{
         Socket, queue,
     },
     emit::{Format, View},
-    enrich::{Container, Containers, Library, NAME_DEADLINE, Names, Peers, Processes},
+    enrich::{
+        CONTAINER_DEADLINE, Container, Containers, Library, NAME_DEADLINE, Names, Peers, Processes,
+    },
     recording::Recorder,
 };
 
@@ -157,7 +159,7 @@ fn count(said: &str, what: &str) -> usize {
 async fn names_are_those_that_the_trace_had() {
     let mut live = Live::start(Asked::default());
     live.exchange(41, 1);
-    sleep(NAME_DEADLINE * 3).await;
+    sleep(CONTAINER_DEADLINE + NAME_DEADLINE).await;
     live.learn("web");
     live.names.libraries.set_version(0, "openssl", "3.5.4");
     live.exchange(41, 2);
