@@ -21,7 +21,7 @@ pub const NAME_DEADLINE: Duration = Duration::from_millis(50);
 
 /// The longest that it waits for its container's name while a runtime is asked: one that is starting
 /// a container may hold its answer back until that is done.
-pub const CONTAINER_DEADLINE: Duration = Duration::from_millis(400);
+pub const CONTAINER_DEADLINE: Duration = Duration::from_millis(300);
 
 /// Where names come from.
 #[derive(Debug)]
