@@ -127,8 +127,6 @@ pub mod name {
     pub const SOCKET_RECEIVE: &str = "socket_receive";
     /// Program at the entry of the kernel's functions for TCP, where there are no tracepoints.
     pub const TCP_CALL: &str = "tcp_call";
-    /// Storage of threads that have made TLS calls.
-    pub const TASKS: &str = "TASKS";
     /// Hash from [`super::ConnectionKey`] to [`super::Connection`].
     pub const CONNECTIONS: &str = "CONNECTIONS";
     /// Hash from [`super::EndedKey`] to [`super::Connection`]: ends that the ring had no room for.

@@ -98,3 +98,14 @@ pub(super) enum Flow {
         left: usize,
     },
 }
+
+impl Flow {
+    /// It is over with `left` bytes of the input in this direction not read, behind those of each
+    /// that were not read before.
+    pub(super) fn over(unread: [usize; 2], at: Direction, left: usize) -> Self {
+        let mut bytes = unread.map(|length| length as u64);
+        let of = at.of_mut(&mut bytes);
+        *of = of.saturating_add(left as u64);
+        Self::Over { bytes }
+    }
+}

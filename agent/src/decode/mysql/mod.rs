@@ -255,10 +255,7 @@ impl Protocol for Mysql {
         if self.begun {
             self.tell_unanswered(out);
         }
-        let mut bytes = self.unread().map(|length| length as u64);
-        let of = at.of_mut(&mut bytes);
-        *of = of.saturating_add(left as u64);
-        Flow::Over { bytes }
+        Flow::over(self.unread(), at, left)
     }
 
     fn gap(&mut self, at: Direction, length: u64, out: &mut Vec<Message>) {
