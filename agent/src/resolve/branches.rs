@@ -9,13 +9,10 @@ const MAX_FUNCTION: u64 = 512;
 /// in which they stand.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn calls(elf: &Elf<'_>, address: u64, size: u64) -> Vec<u64> {
-    use iced_x86::{Decoder, DecoderOptions, FlowControl};
+    use iced_x86::FlowControl;
 
-    let Some(code) = elf.code(address, size.min(MAX_FUNCTION)) else { return Vec::new() };
     let inside = address..address.saturating_add(size);
-    Decoder::with_ip(64, code, address, DecoderOptions::NONE)
-        .iter()
-        .take_while(|instruction| !instruction.is_invalid())
+    instructions(elf, address, size)
         .filter(|instruction| match instruction.flow_control() {
             FlowControl::Call => instruction.is_call_near(),
             FlowControl::UnconditionalBranch => {
@@ -29,7 +26,38 @@ pub(crate) fn calls(elf: &Elf<'_>, address: u64, size: u64) -> Vec<u64> {
         .collect()
 }
 
+/// The function in `.text` that the function calls whatever its arguments are: before any branch.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn always_called(elf: &Elf<'_>, address: u64, size: u64) -> Option<u64> {
+    use iced_x86::FlowControl;
+
+    let mut instructions = instructions(elf, address, size);
+    let first = instructions.find(|instruction| instruction.flow_control() != FlowControl::Next)?;
+    let target = first.is_call_near().then(|| first.near_branch_target())?;
+    elf.is_text(target).then_some(target)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn instructions(
+    elf: &Elf<'_>,
+    address: u64,
+    size: u64,
+) -> impl Iterator<Item = iced_x86::Instruction> {
+    use iced_x86::{Decoder, DecoderOptions};
+
+    let code = elf.code(address, size.min(MAX_FUNCTION)).unwrap_or_default();
+    let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
+    std::iter::from_fn(move || decoder.can_decode().then(|| decoder.decode()))
+        .take_while(|instruction| !instruction.is_invalid())
+}
+
 /// Not known for other machines: their functions are probed at their symbols.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn always_called(_elf: &Elf<'_>, _address: u64, _size: u64) -> Option<u64> {
+    None
+}
+
+/// Likewise.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn calls(_elf: &Elf<'_>, _address: u64, _size: u64) -> Vec<u64> {
     Vec::new()

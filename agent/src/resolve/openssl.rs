@@ -173,8 +173,9 @@ impl<'d> Exports<'d> {
     }
 }
 
-/// The function without a symbol that `outer` calls first with its own arguments, if `plain` calls
-/// it too: then it is the common one behind both (OpenSSL 1.1.1 and later).
+/// The function that `outer` calls before any branch, so with its own arguments, if `plain` calls
+/// it too: then it is the common one behind both (OpenSSL 1.1.1 and later). Where the compiler has put
+/// it into both of them, as in Node, what they call are others, behind branches.
 fn common(
     elf: &Elf<'_>,
     symbol: &'static str,
@@ -182,9 +183,8 @@ fn common(
     outer: &Symbol<'_>,
     plain: &Symbol<'_>,
 ) -> Option<Probe> {
-    let calls = |symbol: &Symbol<'_>| branches::calls(elf, symbol.address, symbol.size);
-    let address = *calls(outer).first()?;
-    if !calls(plain).contains(&address) {
+    let address = branches::always_called(elf, outer.address, outer.size)?;
+    if !branches::calls(elf, plain.address, plain.size).contains(&address) {
         return None;
     }
     // It has no symbol, so nothing says where it ends.
