@@ -81,6 +81,11 @@ impl Fields {
         self.unknown
     }
 
+    /// How much memory they take.
+    pub(super) fn weight(&self) -> usize {
+        self.text.len() + self.ends.len() * size_of::<(u32, u32)>()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.ends.len()

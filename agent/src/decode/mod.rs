@@ -144,8 +144,6 @@ pub struct Exchange {
     pub response: Option<Response>,
     /// The stream of HTTP/2 that it was on.
     pub stream: Option<u32>,
-    /// Trailers of the response; only those of HTTP/2 are kept.
-    pub trailers: Fields,
     /// Why it was broken off: the name of RFC 9113's error code, or `GOAWAY`.
     pub error: Option<String>,
     /// What gRPC makes of it.
@@ -190,14 +188,16 @@ impl Version {
 /// An HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// `GET`, …; empty when it is not known.
-    pub method: String,
-    /// The request target as sent (RFC 9112, section 3.2); empty when it is not known.
-    pub target: String,
+    /// `GET`, …; with HTTP/2 absent when it is not known.
+    pub method: Option<String>,
+    /// The request target as sent (RFC 9112, section 3.2); with HTTP/2 absent when it is not known.
+    pub target: Option<String>,
     /// The version of HTTP.
     pub version: Version,
     /// Its header section.
     pub headers: Fields,
+    /// The fields behind the body; only those of HTTP/2 are kept.
+    pub trailers: Fields,
     /// The body.
     pub body: Body,
 }
@@ -205,12 +205,14 @@ pub struct Request {
 /// An HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The status code; 0 when it is not known.
-    pub status: u16,
+    /// The status code; with HTTP/2 absent when it is not known.
+    pub status: Option<u16>,
     /// The version of HTTP.
     pub version: Version,
     /// Its header section.
     pub headers: Fields,
+    /// The fields behind the body; only those of HTTP/2 are kept.
+    pub trailers: Fields,
     /// The body.
     pub body: Body,
 }

@@ -59,16 +59,18 @@ pub(super) fn http() -> Record {
         role: Role::Client,
         duration_ns: Some(1_200_345),
         request: Some(Request {
-            method: "POST".to_owned(),
-            target: "/a?b=1".to_owned(),
+            method: Some("POST".to_owned()),
+            target: Some("/a?b=1".to_owned()),
             version: Version::Http11,
             headers: fields(&[("host", b"web"), ("x-two", b"1"), ("x-two", b"\xff")]),
+            trailers: fields(&[]),
             body: Body { size: 5, bytes: Bytes::from_static(b"hello"), truncated: false },
         }),
         response: Some(Response {
-            status: 200,
+            status: Some(200),
             version: Version::Http11,
             headers: fields(&[("content-type", b"text/plain")]),
+            trailers: fields(&[]),
             body: Body {
                 size: 5162,
                 bytes: Bytes::from_static("line one\r\nline\ttwo \u{202e}\n\u{e9}".as_bytes())
@@ -77,7 +79,6 @@ pub(super) fn http() -> Record {
             },
         }),
         stream: None,
-        trailers: fields(&[]),
         error: None,
         grpc: None,
     })))

@@ -18,11 +18,13 @@ pub(super) struct Url<'a> {
 impl<'a> Url<'a> {
     /// The URL that a request is for. Its scheme is https: what is seen was in TLS.
     pub(super) fn of(request: &'a Request) -> Self {
-        let target = request.target.as_str();
         let host = || host(request);
+        let Some(target) = request.target.as_deref() else {
+            return Self { authority: host(), path: None, query: None, full: None };
+        };
         match target {
             // RFC 9112, section 3.2.3: "only used for CONNECT requests".
-            _ if request.method == "CONNECT" => {
+            _ if request.method.as_deref() == Some("CONNECT") => {
                 Self { authority: Some(target.into()), path: None, query: None, full: None }
             }
             // RFC 9112, section 3.2.4: the request is for the server as a whole.
@@ -74,16 +76,17 @@ fn host(request: &Request) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{Body, Version};
+    use crate::decode::{Body, Fields, Version};
 
-    /// Expects authority, path, query and full URL, separated by spaces; `-` for what is absent.
+    /// `?` for a target that is not known. Expects authority, path, query and full URL, separated by spaces; `-` for what is absent.
     fn check(method: &str, target: &str, host: Option<&'static str>, expect: &str) {
         let host = host.map(|host| ("host", host.as_bytes()));
         let request = Request {
-            method: method.to_owned(),
-            target: target.to_owned(),
+            method: Some(method.to_owned()),
+            target: Some(target).filter(|target| *target != "?").map(ToOwned::to_owned),
             version: Version::Http11,
             headers: host.into_iter().collect(),
+            trailers: Fields::default(),
             body: Body::default(),
         };
         let Url { authority, path, query, full } = Url::of(&request);
@@ -102,5 +105,7 @@ mod tests {
         check("OPTIONS", "*", Some("h"), "h - - https://h");
         check("CONNECT", "o:443", Some("h"), "o:443 - - -");
         check("GET", "what", Some("h"), "h - - -");
+        // Not known.
+        check("GET", "?", Some("h"), "h - - -");
     }
 }

@@ -75,15 +75,18 @@ impl Redactor {
 
     fn exchange(&self, exchange: &mut Exchange) {
         if let Some(request) = &mut exchange.request {
-            self.string(&mut request.target);
+            if let Some(target) = &mut request.target {
+                self.string(target);
+            }
             self.body(&request.headers, &mut request.body);
             self.fields(&mut request.headers);
+            self.fields(&mut request.trailers);
         }
         if let Some(response) = &mut exchange.response {
             self.body(&response.headers, &mut response.body);
             self.fields(&mut response.headers);
+            self.fields(&mut response.trailers);
         }
-        self.fields(&mut exchange.trailers);
         if let Some(message) = exchange.grpc.as_mut().and_then(|grpc| grpc.message.as_mut()) {
             self.string(message);
         }

@@ -131,7 +131,7 @@ impl Exchanges {
     /// The method of the request that the next response answers, if it is known.
     pub(super) fn awaited_method(&self) -> Option<&str> {
         let slot = self.slots.iter().find(|slot| slot.awaits && slot.response.is_none())?;
-        slot.request.as_ref().map(|request| request.head.method.as_str())
+        slot.request.as_ref()?.head.method.as_deref()
     }
 
     /// A final response starts.

@@ -58,7 +58,7 @@ impl Framing {
         // "Any response to a HEAD request and any response with a 1xx (Informational), 204 (No
         // Content), or 304 (Not Modified) status code is always terminated by the first empty
         // line after the header fields".
-        if method == Some("HEAD") || matches!(response.status, 100..=199 | 204 | 304) {
+        if method == Some("HEAD") || matches!(response.status, Some(100..=199 | 204 | 304)) {
             return Some(Self::Length(0));
         }
         match transfer_codings(&response.headers).last() {

@@ -45,10 +45,11 @@ impl Head for Request {
         let status = lenient().parse_request(&mut parsed, bytes).ok()?;
         whole(status, bytes)?;
         Some(Self {
-            method: parsed.method?.to_owned(),
-            target: parsed.path?.to_owned(),
+            method: Some(parsed.method?.to_owned()),
+            target: Some(parsed.path?.to_owned()),
             version: Version::of_minor(parsed.version?),
             headers: fields(parsed.headers, bytes.len()),
+            trailers: Fields::default(),
             body: Body::default(),
         })
     }
@@ -65,9 +66,10 @@ impl Head for Response {
         let status = lenient().parse_response(&mut parsed, bytes).ok()?;
         whole(status, bytes)?;
         Some(Self {
-            status: parsed.code?,
+            status: Some(parsed.code?),
             version: Version::of_minor(parsed.version?),
             headers: fields(parsed.headers, bytes.len()),
+            trailers: Fields::default(),
             body: Body::default(),
         })
     }

@@ -144,7 +144,8 @@ impl Http1 {
                     let Some(framing) = Framing::of_request(&head) else {
                         return Some(length + input.len());
                     };
-                    let no_body = head.method == "HEAD" && self.exchanges.may_lack_body();
+                    let no_body =
+                        head.method.as_deref() == Some("HEAD") && self.exchanges.may_lack_body();
                     let half = Half::new(head, length, call, &self.options);
                     if self.exchanges.request(began, half, out) && no_body {
                         self.end_without_body(out);
@@ -247,18 +248,18 @@ impl Http1 {
 /// RFC 9110, section 15.2: "A client MUST be able to parse one or more 1xx responses received prior
 /// to a final response".
 const fn is_interim(response: &Response) -> bool {
-    matches!(response.status, 100..=199) && !is_upgrade(response)
+    matches!(response.status, Some(100..=199)) && !is_upgrade(response)
 }
 
 /// RFC 9110, section 15.2.2: 101 (Switching Protocols) is final, the new protocol follows.
 const fn is_upgrade(response: &Response) -> bool {
-    response.status == 101
+    matches!(response.status, Some(101))
 }
 
 /// Whether something else than HTTP follows. RFC 9112, section 6.3: "Any 2xx (Successful) response
 /// to a CONNECT request implies that the connection will become a tunnel immediately after the
 /// empty line that concludes the header fields."
 fn is_last(response: &Response, method: Option<&str>) -> bool {
-    let tunnel = method == Some("CONNECT") && matches!(response.status, 200..=299);
+    let tunnel = method == Some("CONNECT") && matches!(response.status, Some(200..=299));
     tunnel || is_upgrade(response)
 }

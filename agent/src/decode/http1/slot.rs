@@ -4,8 +4,7 @@ use super::framing;
 use crate::{
     capture::{Call, ConnectionKey},
     decode::{
-        Content, Exchange, Fields, Message, Options, Request, Response, Role, body::Gathering,
-        moved,
+        Content, Exchange, Message, Options, Request, Response, Role, body::Gathering, moved,
     },
 };
 
@@ -97,7 +96,7 @@ impl Slot {
     pub(super) fn may_upgrade(&self) -> bool {
         self.awaits
             && self.request.as_ref().is_some_and(|Half { head, .. }| {
-                head.method == "CONNECT" || head.headers.first("upgrade").is_some()
+                head.method.as_deref() == Some("CONNECT") || head.headers.first("upgrade").is_some()
             })
     }
 
@@ -127,7 +126,6 @@ impl Slot {
                 ..head
             }),
             stream: None,
-            trailers: Fields::default(),
             error: None,
             grpc: None,
         };

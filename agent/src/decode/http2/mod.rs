@@ -1,8 +1,10 @@
 //! HTTP/2 (RFC 9113) and gRPC over it: bytes of both directions in, exchanges out.
 
 mod chain;
+mod errors;
 mod frames;
 mod grpc;
+mod half;
 mod hpack;
 mod streams;
 #[cfg(test)]

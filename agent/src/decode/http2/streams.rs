@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{grpc, hpack::List};
+use super::{
+    errors, grpc,
+    half::{self, Half},
+    hpack::List,
+};
 use crate::{
     capture::{Call, ConnectionKey, Direction},
-    decode::{
-        Body, Content, Exchange, Fields, Message, Options, Request, Response, Role, Version,
-        body::Gathering, moved,
-    },
+    decode::{Content, Exchange, Fields, Message, Options, Role, moved},
 };
 
 /// Streams that a connection may have open.
@@ -18,29 +19,6 @@ const MAX_OPEN: usize = 1024;
 const MAX_WEIGHT: usize = 16 << 20;
 /// Streams that begin after a loss before those that may have ended in it are given up.
 const PATIENCE: usize = 16;
-
-#[derive(Debug)]
-struct Half {
-    fields: Fields,
-    trailers: Fields,
-    weight: usize,
-    body: Gathering,
-    messages: grpc::Counting,
-    last: Option<u64>,
-    ended: bool,
-}
-
-impl Half {
-    fn end(&mut self, call: Option<&Call>) {
-        if !self.ended {
-            self.ended = true;
-            self.last = call.map(|call| call.returned);
-            if call.is_none() {
-                self.body.cut();
-            }
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Stream {
@@ -71,8 +49,7 @@ impl Streams {
     }
 
     pub(super) fn weight(&self) -> usize {
-        let half =
-            |half: &Option<Half>| half.as_ref().map_or(0, |half| half.weight + half.body.weight());
+        let half = |half: &Option<Half>| half.as_ref().map_or(0, Half::weight);
         self.open.values().map(|stream| 200 + half(&stream.request) + half(&stream.response)).sum()
     }
 
@@ -91,18 +68,15 @@ impl Streams {
         (list, end): (Option<List>, bool),
         out: &mut Vec<Message>,
     ) {
-        let mut fields = fields(list);
-        let (began, call) = calls;
-        let pseudo = fields.iter().any(|(name, _)| name.starts_with(':'));
-        let status = fields.first(":status").and_then(number::<u16>);
-        if status.is_some_and(|status| status < 200) && !end {
+        let (fields, (began, call)) = (half::fields(list), calls);
+        let interim = half::status(&fields).is_some_and(|status| status < 200);
+        if interim && !end {
             return;
         }
         let open = self.open.contains_key(&id);
+        let pseudo = half::has_pseudo(&fields);
         match self.half(id, requests) {
-            // RFC 9113, section 8.1: what comes behind the head are trailers.
-            Some(half) if !pseudo => half.trailers = fields,
-            Some(half) => half.fields = fields,
+            Some(half) => half.block(fields, end),
             // Trailers of a message whose head was not seen.
             None if !pseudo && end && (fields.unknown() == 0 || !open) => {}
             None => {
@@ -110,14 +84,8 @@ impl Streams {
                 self.bound(out);
                 // A head, or trailers behind one that was lost: then none of it may be shown as a head.
                 let unclear = !pseudo && end;
-                if unclear {
-                    let count = u32::try_from(fields.len()).unwrap_or(u32::MAX);
-                    let unknown = fields.unknown().saturating_add(count);
-                    fields = Fields::default();
-                    fields.lose(unknown);
-                }
-                let tunnel = fields.first(":method") == Some(b"CONNECT");
-                self.begin(id, requests, began, fields, tunnel);
+                let fields = if unclear { half::unknown(&fields) } else { fields };
+                self.begin(id, requests, began, fields);
                 if let Some(half) = self.half(id, requests).filter(|_| unclear) {
                     half.body.cut();
                 }
@@ -128,8 +96,7 @@ impl Streams {
         }
     }
 
-    fn begin(&mut self, id: u32, requests: bool, began: Call, fields: Fields, tunnel: bool) {
-        let weight = fields.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+    fn begin(&mut self, id: u32, requests: bool, began: Call, fields: Fields) {
         let new = Stream { began, request: None, response: None, error: None, doubt: None };
         if !self.open.contains_key(&id) {
             self.open.values_mut().for_each(|stream| {
@@ -137,19 +104,11 @@ impl Streams {
             });
         }
         let stream = self.open.entry(id).or_insert(new);
-        let connect = |half: &Half| half.fields.first(":method") == Some(b"CONNECT");
-        let tunnel = tunnel || stream.request.as_ref().is_some_and(connect);
+        let asked = stream.request.as_ref().is_some_and(|half| half::is_connect(&half.fields));
         let mut options = self.options;
-        options.keep_bodies &= !tunnel;
-        let half = Half {
-            messages: grpc::Counting::of(&fields),
-            fields,
-            trailers: Fields::default(),
-            weight,
-            body: Gathering::new(&options),
-            last: None,
-            ended: false,
-        };
+        // What goes through a tunnel is no body.
+        options.keep_bodies &= !(asked || half::is_connect(&fields));
+        let half = Half::new(fields, &options);
         if requests {
             stream.request = Some(half);
             stream.began = began;
@@ -175,14 +134,22 @@ impl Streams {
     pub(super) fn reset(&mut self, id: u32, code: u32, out: &mut Vec<Message>) {
         if let Some(mut stream) = self.open.remove(&id) {
             // RFC 9113, section 8.1: NO_ERROR behind a whole response ends the request only.
-            stream.error = (code != 0).then(|| error_name(code));
+            stream.error = (code != 0).then(|| errors::name(code));
             self.hand_out(id, stream, out);
         }
     }
 
     /// RFC 9113, section 6.8: requests on later streams "were not or will not be processed".
     pub(super) fn go_away(&mut self, last: u32, out: &mut Vec<Message>) {
-        for (id, mut stream) in self.open.split_off(&last.saturating_add(1)) {
+        // Those with even numbers are the server's own.
+        let refused: Vec<u32> = self
+            .open
+            .range(last.saturating_add(1)..)
+            .map(|(id, _)| *id)
+            .filter(|id| id % 2 == 1)
+            .collect();
+        for id in refused {
+            let Some(mut stream) = self.open.remove(&id) else { continue };
             stream.error = Some("GOAWAY".to_owned());
             self.hand_out(id, stream, out);
         }
@@ -264,96 +231,18 @@ impl Streams {
         );
         let began = stream.request.as_ref().map(|_| moved(&stream.began, self.role.requests()));
         let ended = stream.response.as_ref().and_then(|half| half.last);
-        let mut trailers = Fields::default();
-        let request = stream.request.map(request);
-        let response = stream.response.map(|mut half| {
-            trailers = std::mem::take(&mut half.trailers);
-            response(half)
-        });
         let exchange = Exchange {
             role: self.role,
             duration_ns: began.zip(ended).and_then(|(began, ended)| ended.checked_sub(began)),
-            request,
-            response,
+            request: stream.request.map(Half::request),
+            response: stream.response.map(Half::response),
             stream: Some(id),
-            trailers,
             error: stream.error,
             grpc: grpc.map(Box::new),
         };
         let content = Content::Http(Box::new(exchange));
         out.push(Message { connection: self.connection, call: stream.began, content });
     }
-}
-
-fn number<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
-    std::str::from_utf8(value).ok()?.parse().ok()
-}
-
-fn text(fields: &Fields, name: &str) -> String {
-    fields.first(name).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
-}
-
-fn body(half: Half) -> (Fields, Body) {
-    let codings: Vec<String> = half
-        .fields
-        .all("content-encoding")
-        .flat_map(|value| value.split(|&byte| byte == b','))
-        .map(|coding| String::from_utf8_lossy(coding.trim_ascii()).to_ascii_lowercase())
-        .collect();
-    (half.fields, half.body.finish(&codings))
-}
-
-fn request(half: Half) -> Request {
-    let (headers, body) = body(half);
-    let method = text(&headers, ":method");
-    let connect = method == "CONNECT" && headers.first(":path").is_none();
-    let target = text(&headers, if connect { ":authority" } else { ":path" });
-    Request { method, target, version: Version::Http2, headers, body }
-}
-
-fn response(half: Half) -> Response {
-    let (headers, body) = body(half);
-    let status = headers.first(":status").and_then(number).unwrap_or_default();
-    Response { status, version: Version::Http2, headers, body }
-}
-
-/// Of a block that was lost, nothing is known.
-fn fields(list: Option<List>) -> Fields {
-    let mut fields = Fields::default();
-    let Some(list) = list else {
-        fields.lose(1);
-        return fields;
-    };
-    fields.lose(list.omitted);
-    for field in list.fields {
-        match (&field.name, &field.value) {
-            (Some(name), Some(value)) => fields.push(&String::from_utf8_lossy(name), value),
-            _ => fields.lose(1),
-        }
-    }
-    fields
-}
-
-/// RFC 9113, section 7.
-fn error_name(code: u32) -> String {
-    let names = [
-        "NO_ERROR",
-        "PROTOCOL_ERROR",
-        "INTERNAL_ERROR",
-        "FLOW_CONTROL_ERROR",
-        "SETTINGS_TIMEOUT",
-        "STREAM_CLOSED",
-        "FRAME_SIZE_ERROR",
-        "REFUSED_STREAM",
-        "CANCEL",
-        "COMPRESSION_ERROR",
-        "CONNECT_ERROR",
-        "ENHANCE_YOUR_CALM",
-        "INADEQUATE_SECURITY",
-        "HTTP_1_1_REQUIRED",
-    ];
-    let name = usize::try_from(code).ok().and_then(|code| names.get(code));
-    name.map_or_else(|| code.to_string(), ToString::to_string)
 }
 
 /// The direction of a header block, as its fields tell.

@@ -30,11 +30,13 @@ pub(super) struct StreamJson {
 
 #[derive(Serialize)]
 pub(super) struct RequestJson<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) method: Option<&'a str>,
     pub(super) header: Header<'a>,
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) unknown_fields: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trailer: Option<Header<'a>>,
     pub(super) body: BodyJson<'a>,
 }
 
@@ -94,6 +96,18 @@ impl Serialize for Header<'_> {
     }
 }
 
+impl<'a> Header<'a> {
+    /// Absent where there are none.
+    fn of_some(fields: &'a Fields) -> Option<Self> {
+        (!fields.is_empty()).then_some(Self(fields))
+    }
+}
+
+/// Fields of a message that are not known.
+const fn unknown(headers: &Fields, trailers: &Fields) -> u32 {
+    headers.unknown().saturating_add(trailers.unknown())
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(count: &u32) -> bool {
     *count == 0
@@ -102,21 +116,22 @@ const fn is_zero(count: &u32) -> bool {
 impl<'a> RequestJson<'a> {
     pub(super) fn of(request: &'a Request, bodies: bool) -> Self {
         Self {
-            method: &request.method,
+            method: request.method.as_deref(),
             header: Header(&request.headers),
-            unknown_fields: request.headers.unknown(),
+            unknown_fields: unknown(&request.headers, &request.trailers),
+            trailer: Header::of_some(&request.trailers),
             body: BodyJson::of(&request.body, bodies),
         }
     }
 }
 
 impl<'a> ResponseJson<'a> {
-    pub(super) fn of(response: &'a Response, trailers: &'a Fields, bodies: bool) -> Self {
+    pub(super) fn of(response: &'a Response, bodies: bool) -> Self {
         Self {
-            status_code: Some(response.status).filter(|status| *status > 0),
+            status_code: response.status,
             header: Header(&response.headers),
-            unknown_fields: response.headers.unknown().saturating_add(trailers.unknown()),
-            trailer: (!trailers.is_empty()).then_some(Header(trailers)),
+            unknown_fields: unknown(&response.headers, &response.trailers),
+            trailer: Header::of_some(&response.trailers),
             body: BodyJson::of(&response.body, bodies),
         }
     }

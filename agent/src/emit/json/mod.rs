@@ -206,8 +206,7 @@ impl<'a> Rest<'a> {
             http: Http {
                 version,
                 request: request.map(|request| RequestJson::of(request, bodies)),
-                response: response
-                    .map(|response| ResponseJson::of(response, &exchange.trailers, bodies)),
+                response: response.map(|response| ResponseJson::of(response, bodies)),
                 stream: exchange.stream.map(|id| StreamJson { id }),
             },
             url: request.and_then(UrlJson::of),

@@ -272,7 +272,8 @@ fn exchanges_of_http2_and_grpc() {
     let mut record = sample::http();
     let exchange = sample::exchange(&mut record);
     exchange.stream = Some(7);
-    exchange.trailers = [("grpc-status", &b"5"[..])].into_iter().collect();
+    exchange.response.as_mut().unwrap().trailers =
+        [("grpc-status", &b"5"[..])].into_iter().collect();
     exchange.error = Some("CANCEL".to_owned());
     if let Some(request) = &mut exchange.request {
         request.version = Version::Http2;

@@ -119,8 +119,7 @@ impl Text {
         let arrow = side(exchange.role);
         let (method, target) = match &exchange.request {
             Some(request) if exchange.grpc.is_some() => ("gRPC", target(request)),
-            Some(request) if request.method.is_empty() => ("?", target(request)),
-            Some(request) => (request.method.as_str(), target(request)),
+            Some(request) => (request.method.as_deref().unwrap_or("?"), target(request)),
             None => ("?", "(request not seen)".to_owned()),
         };
         let method = Escaped(method.as_bytes()).to_string();
@@ -130,8 +129,10 @@ impl Text {
                 let status = grpc.unwrap_or_default();
                 (status.to_string(), if status == 0 { PLAIN } else { RED })
             }
-            Some(response) if response.status == 0 => ("?".to_owned(), PLAIN),
-            Some(response) => (response.status.to_string(), status_color(response.status)),
+            Some(response) => match response.status {
+                Some(status) => (status.to_string(), status_color(status)),
+                None => ("?".to_owned(), PLAIN),
+            },
             None => ("---".to_owned(), RED),
         };
         let status = self.paint(color, format!("{status:>6}"));
@@ -189,25 +190,30 @@ impl Text {
     /// Headers and bodies, those of the request marked `>`, those of the response `<`.
     fn messages(&self, exchange: &Exchange, out: &mut impl Write) -> io::Result<()> {
         if let Some(request) = &exchange.request {
-            self.message('>', &request.headers, &request.body, out)?;
+            self.head('>', &request.headers, out)?;
+            self.body('>', &request.body, out)?;
+            self.head('>', &request.trailers, out)?;
         }
         if let Some(response) = &exchange.response {
-            self.message('<', &response.headers, &response.body, out)?;
+            self.head('<', &response.headers, out)?;
+            self.body('<', &response.body, out)?;
+            self.head('<', &response.trailers, out)?;
         }
         Ok(())
     }
 
-    fn message(
-        &self,
-        mark: char,
-        headers: &Fields,
-        body: &Body,
-        out: &mut impl Write,
-    ) -> io::Result<()> {
-        for (name, value) in headers.iter() {
+    fn head(&self, mark: char, fields: &Fields, out: &mut impl Write) -> io::Result<()> {
+        for (name, value) in fields.iter() {
             let name = self.paint(CYAN, Escaped(name.as_bytes()).to_string());
             writeln!(out, "    {mark} {name}: {}", Escaped(value))?;
         }
+        if fields.unknown() > 0 {
+            writeln!(out, "    {mark} ? ({} fields are not known)", fields.unknown())?;
+        }
+        Ok(())
+    }
+
+    fn body(&self, mark: char, body: &Body, out: &mut impl Write) -> io::Result<()> {
         if body.bytes.is_empty() && !body.truncated {
             return Ok(());
         }
@@ -284,8 +290,9 @@ fn target(request: &Request) -> String {
             let query = url.query.map_or(String::new(), |query| format!("?{query}"));
             format!("{host}{path}{query}")
         }
-        (Some(host), None) if request.target == "*" => format!("{host} *"),
-        _ => request.target.clone(),
+        (Some(host), None) if request.target.as_deref() == Some("*") => format!("{host} *"),
+        (Some(host), None) if request.target.is_none() => format!("{host} ?"),
+        _ => request.target.clone().unwrap_or("?".to_owned()),
     };
     Escaped(target.as_bytes()).to_string()
 }

@@ -162,7 +162,7 @@ fn color_only_when_told() {
     let check = |status, duration, expect: &[&str]| {
         let mut record = sample::http();
         let exchange = sample::exchange(&mut record);
-        exchange.response.as_mut().unwrap().status = status;
+        exchange.response.as_mut().unwrap().status = Some(status);
         exchange.duration_ns = Some(duration);
         let plain = shown(BODIES, std::slice::from_ref(&record));
         assert!(!plain.contains('\x1b'), "{plain}");
@@ -185,8 +185,8 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
     sample::container(&mut record).name = Some(evil.to_owned());
     let exchange = sample::exchange(&mut record);
     let request = exchange.request.as_mut().unwrap();
-    request.method = evil.to_owned();
-    request.target = format!("/{evil}");
+    request.method = Some(evil.to_owned());
+    request.target = Some(format!("/{evil}"));
     request.headers = [("host", evil.as_bytes()), (evil, evil.as_bytes())].into_iter().collect();
     request.body.bytes = Bytes::from(evil);
     let shown = shown(BODIES, &[record]);

@@ -123,12 +123,12 @@ fn body(body: &Body) -> String {
 
 fn exchange(exchange: &Exchange) -> String {
     let request = exchange.request.as_ref().map_or("-".to_owned(), |request| {
-        format!("{} {} {}", request.method, request.target, body(&request.body))
+        let [method, target] = [&request.method, &request.target].map(|text| text.as_deref());
+        format!("{} {} {}", method.unwrap(), target.unwrap(), body(&request.body))
     });
-    let response = exchange
-        .response
-        .as_ref()
-        .map_or("-".to_owned(), |response| format!("{} {}", response.status, body(&response.body)));
+    let response = exchange.response.as_ref().map_or("-".to_owned(), |response| {
+        format!("{} {}", response.status.unwrap(), body(&response.body))
+    });
     let mut shown = format!("{request} > {response}");
     if exchange.role == Role::Server {
         shown.insert_str(0, "server ");

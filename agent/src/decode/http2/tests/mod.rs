@@ -72,21 +72,27 @@ fn headers(fields: &Fields) -> String {
     shown
 }
 
+/// The body, then the trailers.
+fn rest(content: &Body, trailers: &Fields) -> String {
+    format!("{} {}", body(content), headers(trailers)).trim_end().to_owned()
+}
+
 /// `1: GET a/ x=y [0 ] > 200 [5 hello]`, the stream first.
 fn exchange(exchange: &Exchange) -> String {
     let request = exchange.request.as_ref().map_or("-".to_owned(), |r| {
         let authority = String::from_utf8_lossy(r.headers.first(":authority").unwrap_or_default());
-        let method = if r.method.is_empty() { "?" } else { &r.method };
-        let target = if r.target.is_empty() { "?" } else { &r.target };
-        format!("{method} {authority}{target} {}{}", headers(&r.headers), body(&r.body))
+        let [method, target] = [&r.method, &r.target].map(|known| known.as_deref().unwrap_or("?"));
+        format!(
+            "{method} {authority}{target} {}{}",
+            headers(&r.headers),
+            rest(&r.body, &r.trailers)
+        )
     });
     let response = exchange.response.as_ref().map_or("-".to_owned(), |r| {
-        format!("{} {}{}", r.status, headers(&r.headers), body(&r.body))
+        let status = r.status.map_or("?".to_owned(), |status| status.to_string());
+        format!("{status} {}{}", headers(&r.headers), rest(&r.body, &r.trailers))
     });
     let mut shown = format!("{}: {request} > {response}", exchange.stream.unwrap());
-    if !exchange.trailers.is_empty() {
-        shown += &format!(" {}", headers(&exchange.trailers).trim_end());
-    }
     if let Some(error) = &exchange.error {
         shown += &format!(" !{error}");
     }

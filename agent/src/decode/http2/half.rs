@@ -1,0 +1,126 @@
+//! What one side sends on a stream: header blocks and a body in, a request or a response out.
+
+use super::{grpc, hpack::List};
+use crate::{
+    capture::Call,
+    decode::{Body, Fields, Options, Request, Response, Version, body::Gathering},
+};
+
+/// A message while it comes.
+#[derive(Debug)]
+pub(super) struct Half {
+    pub(super) fields: Fields,
+    pub(super) trailers: Fields,
+    pub(super) body: Gathering,
+    pub(super) messages: grpc::Counting,
+    /// When the call returned that moved its end; `None` when that was not seen.
+    pub(super) last: Option<u64>,
+    pub(super) ended: bool,
+}
+
+impl Half {
+    pub(super) fn new(fields: Fields, options: &Options) -> Self {
+        Self {
+            messages: grpc::Counting::of(&fields),
+            fields,
+            trailers: Fields::default(),
+            body: Gathering::new(options),
+            last: None,
+            ended: false,
+        }
+    }
+
+    /// How much memory it holds.
+    pub(super) fn weight(&self) -> usize {
+        self.fields.weight() + self.trailers.weight() + self.body.weight()
+    }
+
+    /// A block behind its head. RFC 9113, section 8.1: trailers end the message, and have no
+    /// pseudo-header fields; what does neither was behind an interim response.
+    pub(super) fn block(&mut self, fields: Fields, end: bool) {
+        if !end || has_pseudo(&fields) {
+            self.messages = grpc::Counting::of(&fields);
+            self.fields = fields;
+        } else if has_pseudo(&self.fields) || fields.unknown() == 0 {
+            self.trailers = fields;
+        } else {
+            // Either of them may be the head.
+            self.trailers = unknown(&fields);
+            self.fields = unknown(&self.fields);
+        }
+    }
+
+    pub(super) fn end(&mut self, call: Option<&Call>) {
+        if !self.ended {
+            self.ended = true;
+            self.last = call.map(|call| call.returned);
+            if call.is_none() {
+                self.body.cut();
+            }
+        }
+    }
+
+    pub(super) fn request(self) -> Request {
+        let method = self.text(":method");
+        let connect = method.as_deref() == Some("CONNECT") && self.fields.first(":path").is_none();
+        let target = self.text(if connect { ":authority" } else { ":path" });
+        let (headers, trailers, body) = self.content();
+        Request { method, target, version: Version::Http2, headers, trailers, body }
+    }
+
+    pub(super) fn response(self) -> Response {
+        let status = status(&self.fields);
+        let (headers, trailers, body) = self.content();
+        Response { status, version: Version::Http2, headers, trailers, body }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        Some(String::from_utf8_lossy(self.fields.first(name)?).into_owned())
+    }
+
+    fn content(self) -> (Fields, Fields, Body) {
+        let codings: Vec<String> = self
+            .fields
+            .all("content-encoding")
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .map(|coding| String::from_utf8_lossy(coding.trim_ascii()).to_ascii_lowercase())
+            .collect();
+        (self.fields, self.trailers, self.body.finish(&codings))
+    }
+}
+
+/// The fields of a block. Of one that was lost, nothing is known.
+pub(super) fn fields(list: Option<List>) -> Fields {
+    let mut fields = Fields::default();
+    let Some(list) = list else {
+        fields.lose(1);
+        return fields;
+    };
+    fields.lose(list.omitted);
+    for field in list.fields {
+        match (&field.name, &field.value) {
+            (Some(name), Some(value)) => fields.push(&String::from_utf8_lossy(name), value),
+            _ => fields.lose(1),
+        }
+    }
+    fields
+}
+
+/// Only the number of them.
+pub(super) fn unknown(fields: &Fields) -> Fields {
+    let mut unknown = Fields::default();
+    unknown.lose(u32::try_from(fields.len()).unwrap_or(u32::MAX).saturating_add(fields.unknown()));
+    unknown
+}
+
+pub(super) fn has_pseudo(fields: &Fields) -> bool {
+    fields.iter().any(|(name, _)| name.starts_with(':'))
+}
+
+pub(super) fn status(fields: &Fields) -> Option<u16> {
+    std::str::from_utf8(fields.first(":status")?).ok()?.parse().ok()
+}
+
+pub(super) fn is_connect(fields: &Fields) -> bool {
+    fields.first(":method") == Some(b"CONNECT")
+}
