@@ -17,6 +17,7 @@ mod exchanges;
 mod filters;
 mod fresh;
 mod gaps;
+mod http2;
 mod idle;
 mod links;
 mod listing;
@@ -79,6 +80,8 @@ const ALL: &[&[(&str, Test)]] = &[
     addresses::TESTS,
     exchanges::TESTS,
     databases::TESTS,
+    http2::TESTS,
+    http2::nghttp::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

@@ -56,6 +56,11 @@ fn test_packages() -> Result<()> {
             Package::new("libssl-dev", "/usr/include/openssl/ssl.h"),
             Package::new("make", "make"),
             Package::new("musl-tools", "musl-gcc"),
+            Package::new("nghttp2-client", "nghttp"),
+            Package::new("nghttp2-server", "nghttpd"),
+            Package::new("nginx", "nginx"),
+            Package::new("nodejs", "node"),
+            Package::new("npm", "npm"),
             Package::new("openssl", "openssl"),
             // perl-base has perl, but not the modules that OpenSSL's Configure needs.
             Package::new("perl", "prove"),

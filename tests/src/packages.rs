@@ -1,0 +1,65 @@
+//! Packages of PyPI and npm for programs of the suite, unpacked into folders of the cache.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{docker::cache, tool};
+
+/// Debian's Python, with packages of PyPI.
+pub fn python(packages: &[&str]) -> Result<Command> {
+    let folder = unpacked("python", packages, |into| {
+        let mut install = tool::command("pip3", ["install", "--quiet", "--only-binary", ":all:"])?;
+        install.args(["--disable-pip-version-check", "--root-user-action", "ignore", "--target"]);
+        install.arg(into).args(packages);
+        Ok(install)
+    })?;
+    // As it is found first, and never with packages of this machine's users.
+    let mut command = tool::command("python3", ["-s", "-B"])?;
+    command.env("PYTHONPATH", folder);
+    Ok(command)
+}
+
+/// Node, with packages of npm.
+pub fn node(packages: &[&str]) -> Result<Command> {
+    let folder = unpacked("node", packages, |into| {
+        let mut install = tool::command("npm", ["install", "--silent", "--no-audit", "--no-fund"])?;
+        // Nothing of a package is run while it is installed.
+        install.args(["--ignore-scripts", "--no-save", "--prefix"]).arg(into).args(packages);
+        Ok(install)
+    })?;
+    let mut command = tool::command("node", [] as [&str; 0])?;
+    command.env("NODE_PATH", folder.join("node_modules"));
+    Ok(command)
+}
+
+/// The folder with these packages; installed now if it is not in the cache.
+fn unpacked(
+    kind: &str,
+    packages: &[&str],
+    install: impl FnOnce(&Path) -> Result<Command>,
+) -> Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    packages.hash(&mut hasher);
+    let parent = cache::folder()?.join("packages");
+    let folder = parent.join(format!("{kind}-{:016x}", hasher.finish()));
+    if folder.exists() {
+        return Ok(folder);
+    }
+    fs::create_dir_all(&parent)?;
+    let scratch = tempfile::tempdir_in(&parent)?;
+    let half = scratch.path().join("half");
+    fs::create_dir(&half)?;
+    tool::run(install(&half)?).with_context(|| format!("failed to install {packages:?}"))?;
+    // Only a whole one gets the name that is looked for. Another run may have been faster.
+    match fs::rename(half, &folder) {
+        Err(_) if folder.exists() => {}
+        renamed => renamed?,
+    }
+    Ok(folder)
+}
