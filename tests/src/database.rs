@@ -71,11 +71,7 @@ impl Database {
     }
 
     fn start(command: Command, folder: TempDir, port: u16) -> Result<Self> {
-        let process = Child::start(command)?;
-        let reached = || Ok(TcpStream::connect(("127.0.0.1", port)).ok().map(drop));
-        deadline::until("a server's port", LIMIT, reached)
-            .with_context(|| process.stderr.lines().join("\n"))?;
-        Ok(Self { process, folder, port })
+        Ok(Self { process: listening(command, port)?, folder, port })
     }
 
     /// Its process id; PostgreSQL's connections have processes of their own.
@@ -95,6 +91,15 @@ impl Drop for Database {
         let _ = self.process.signal(rustix::process::Signal::INT);
         let _ = self.process.finish(LIMIT);
     }
+}
+
+/// Starts a server, and waits until its port is open.
+pub(crate) fn listening(command: Command, port: u16) -> Result<Child> {
+    let process = Child::start(command)?;
+    let reached = || Ok(TcpStream::connect(("127.0.0.1", port)).ok().map(drop));
+    deadline::until("a server's port", LIMIT, reached)
+        .with_context(|| process.stderr.lines().join("\n"))?;
+    Ok(process)
 }
 
 /// A folder of the unprivileged user with a certificate.

@@ -2,19 +2,15 @@
 
 use std::{
     fs,
-    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{child::Child, database, deadline, tool};
-
-const LIMIT: Duration = Duration::from_secs(20);
+use crate::{child::Child, database, tool};
 
 /// Files that nginx and nghttpd serve, with their texts.
 const FILES: [(&str, &str); 2] = [("hello", "hello from a file\n"), ("empty", "")];
@@ -72,11 +68,7 @@ impl Server {
     }
 
     fn start(command: Command, folder: TempDir, port: u16) -> Result<Self> {
-        let process = Child::start(command)?;
-        let reached = || Ok(TcpStream::connect(("127.0.0.1", port)).ok().map(drop));
-        deadline::until("a server's port", LIMIT, reached)
-            .with_context(|| process.stderr.lines().join("\n"))?;
-        Ok(Self { process, folder, port })
+        Ok(Self { process: database::listening(command, port)?, folder, port })
     }
 
     /// Its process id.

@@ -82,6 +82,7 @@ const ALL: &[&[(&str, Test)]] = &[
     databases::TESTS,
     http2::TESTS,
     http2::nghttp::TESTS,
+    http2::late::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

@@ -1,6 +1,7 @@
 //! HTTP as programs of this machine speak it over TLS: what a client prints of its requests is what
 //! is told, on both sides.
 
+pub(crate) mod late;
 pub(crate) mod nghttp;
 
 use std::{fs, process::Command};
