@@ -31,6 +31,7 @@ pub mod process;
 pub mod recording;
 pub mod schema;
 pub mod server;
+pub mod stories;
 pub mod streams;
 pub mod talk;
 pub mod tool;

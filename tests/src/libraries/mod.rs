@@ -3,7 +3,7 @@
 
 mod cmake;
 mod openssl;
-mod sources;
+pub(crate) mod sources;
 
 use std::{
     fs,

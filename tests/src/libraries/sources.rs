@@ -23,7 +23,7 @@ pub(super) fn version(package: &str, line: &str) -> Result<&'static str> {
 }
 
 /// Where the unpacked package is.
-pub(super) fn folder(package: &str, line: &str) -> Result<PathBuf> {
+pub(crate) fn folder(package: &str, line: &str) -> Result<PathBuf> {
     let version = version(package, line)?;
     let metadata: Value =
         serde_json::from_str(&metadata()?).context("cargo's answer is no JSON")?;

@@ -1,5 +1,7 @@
 //! Blocks of the RFC, and those of an encoder, from the beginning and joined late.
 
+mod stories;
+
 use super::*;
 
 pub(in crate::decode::http2) fn hex(text: &str) -> Vec<u8> {
