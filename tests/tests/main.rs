@@ -17,6 +17,7 @@ mod exchanges;
 mod filters;
 mod fresh;
 mod gaps;
+mod grpc;
 mod http2;
 mod idle;
 mod links;
@@ -83,6 +84,7 @@ const ALL: &[&[(&str, Test)]] = &[
     http2::TESTS,
     http2::nghttp::TESTS,
     http2::late::TESTS,
+    grpc::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

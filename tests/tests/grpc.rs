@@ -1,0 +1,102 @@
+//! gRPC: what a client prints of its calls is what is told.
+//!
+//! grpcio has a BoringSSL without symbols, so it is seen by its peer, which is Node.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tlstap_tests::{
+    event::{absent, expect, of_type, text},
+    node::Node,
+    packages,
+    server::Server,
+    tool,
+};
+
+crate::tests![node_and_node, grpcio_calls_node, node_calls_grpcio];
+
+/// Unary, with streams of the server, of the client, of both, and one that fails.
+const CALLS: [&str; 5] = ["Add", "List", "Fill", "Chat", "Fail"];
+
+/// A call as a client prints it.
+#[derive(Deserialize)]
+struct Call {
+    method: String,
+    status: u32,
+    message: String,
+    /// The sizes of the messages.
+    sent: Vec<u64>,
+    got: Vec<u64>,
+}
+
+impl Call {
+    fn is_told(&self, event: &Value) -> Result<()> {
+        let messages =
+            |sizes: &[u64]| json!({"count": sizes.len(), "size": sizes.iter().sum::<u64>()});
+        let mut fields = vec![
+            ("/rpc/system", json!("grpc")),
+            ("/rpc/service", json!("shop.Cart")),
+            ("/rpc/grpc/status_code", json!(self.status)),
+            ("/rpc/request/messages", messages(&self.sent)),
+            ("/rpc/response/messages", messages(&self.got)),
+            ("/http/response/status_code", json!(200)),
+        ];
+        if self.status > 0 {
+            fields.push(("/rpc/grpc/status_message", json!(self.message)));
+        }
+        expect(event, &fields)?;
+        absent(event, "/error")
+    }
+}
+
+fn script(mut program: Command, name: &str) -> Command {
+    program.arg(tool::fixtures().join("grpc").join(name));
+    program
+}
+
+fn node(name: &str) -> Result<Command> {
+    Ok(script(packages::node(&["@grpc/grpc-js@1.13.0"])?, name))
+}
+
+fn grpcio(name: &str) -> Result<Command> {
+    Ok(script(packages::python(&["grpcio==1.71.0"])?, name))
+}
+
+/// Traces a client's calls, and holds what is told of these sides against what it prints.
+fn captured(tlstap: &Node, server: Command, mut client: Command, sides: &[&str]) -> Result<()> {
+    let server = Server::program(server)?;
+    client.arg(server.port.to_string()).arg(server.certificate());
+    let mut agent = tlstap.tlstap(&["trace", "-o", "json"])?.ready()?;
+    let printed = tool::run(client)?;
+    let calls: Vec<Call> =
+        printed.lines().map(serde_json::from_str).collect::<Result<_, _>>().context(printed)?;
+    ensure!(calls.iter().map(|call| call.method.as_str()).eq(CALLS), "other calls are printed");
+    agent.wait_for("all calls", |events| {
+        (of_type(events, "grpc").count() >= sides.len() * calls.len()).then_some(())
+    })?;
+    let events = agent.stop()?.events()?;
+    for side in sides {
+        let of_side = |event: &&Value| text(event, "/kind") == Some(side);
+        let told: Vec<&Value> = of_type(&events, "grpc").filter(of_side).collect();
+        ensure!(told.len() == calls.len(), "{} calls of the {side}", told.len());
+        for call in &calls {
+            let of_call = |event: &&&Value| text(event, "/rpc/method") == Some(&call.method);
+            call.is_told(told.iter().find(of_call).with_context(|| call.method.clone())?)?;
+        }
+    }
+    Ok(())
+}
+
+fn node_and_node(tlstap: &Node) -> Result<()> {
+    captured(tlstap, node("server.js")?, node("client.js")?, &["client", "server"])
+}
+
+fn grpcio_calls_node(tlstap: &Node) -> Result<()> {
+    captured(tlstap, node("server.js")?, grpcio("client.py")?, &["server"])
+}
+
+fn node_calls_grpcio(tlstap: &Node) -> Result<()> {
+    captured(tlstap, grpcio("server.py")?, node("client.js")?, &["client"])
+}
