@@ -8,6 +8,7 @@ mod operation;
 mod scanner;
 #[cfg(test)]
 mod tests;
+mod word;
 
 use std::ops::Range;
 
@@ -15,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use foldhash::{HashMap, HashMapExt as _};
 use regex::bytes::{Regex, RegexBuilder};
 
-use self::{names::Kind, scanner::Scanner};
+use self::{names::Kind, scanner::Scanner, word::Word};
 use crate::{
     capture::ConnectionKey,
     decode::{Body, Content, Exchange, Fields, Message},
@@ -109,14 +110,14 @@ impl Redactor {
             let form = b"application/x-www-form-urlencoded";
             value.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
         });
-        let places = Scanner::new(form).scan(&body.bytes);
+        let places = Scanner::whole(form, &body.bytes);
         mask_bytes(&mut body.bytes, &places);
         self.own_bytes(&mut body.bytes);
     }
 
     /// Known secrets, and the patterns.
     fn string(&self, text: &mut String) {
-        let places = Scanner::default().scan(text.as_bytes());
+        let places = Scanner::whole(false, text.as_bytes());
         mask_string(text, &places);
         let places = self.own(text.as_bytes());
         mask_string(text, &places);
@@ -136,8 +137,7 @@ impl Redactor {
 
 /// The value of a header field.
 fn field(name: &str, value: &mut [u8]) {
-    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    match names::kind(&letters, false) {
+    match names::kind(Word::of(name).as_bytes(), false) {
         Some(Kind::Value) => value.fill(MASK),
         Some(Kind::Credentials) => {
             let scheme = names::scheme(value);
@@ -151,7 +151,7 @@ fn field(name: &str, value: &mut [u8]) {
         // A port of a host that is named like a secret.
         None if name == "host" => {}
         None => {
-            for place in Scanner::default().scan(value) {
+            for place in Scanner::whole(false, value) {
                 fill(value, place);
             }
         }

@@ -13,34 +13,27 @@ pub(super) enum Kind {
     SetCookie,
 }
 
-/// Names that end so, without separators.
-const ENDINGS: [&str; 18] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "passcode",
-    "pwd",
-    "secret",
-    "token",
-    "apikey",
-    "accesskey",
-    "secretkey",
-    "privatekey",
-    "subscriptionkey",
-    "credential",
-    "credentials",
-    "signature",
-    "assertion",
-    "sessionid",
-    "jwt",
-];
+/// Names that end so, without separators, by their last letter: nearly all names end otherwise.
+const fn endings(last: u8) -> &'static [&'static [u8]] {
+    match last {
+        b'd' => &[b"password", b"passwd", b"pwd", b"sessionid"],
+        b'e' => &[b"passphrase", b"passcode", b"signature"],
+        b'l' => &[b"credential"],
+        b'n' => &[b"token", b"assertion"],
+        b's' => &[b"credentials"],
+        b't' => &[b"secret", b"jwt"],
+        b'y' => &[b"apikey", b"accesskey", b"secretkey", b"privatekey", b"subscriptionkey"],
+        _ => &[],
+    }
+}
+
 /// Names that are only this.
-const WHOLE: [&str; 3] = ["pass", "pw", "requirepass"];
+const WHOLE: [&[u8]; 3] = [b"pass", b"pw", b"requirepass"];
 /// Names that are common words in JSON, and secrets in queries and forms.
-const PARAMETERS: [&str; 4] = ["key", "sig", "code", "auth"];
+const PARAMETERS: [&[u8]; 4] = [b"key", b"sig", b"code", b"auth"];
 /// One of these, then one of those: `(api|auth|access|secret|session)[-_]?(key|token|secret)`.
-const FIRST: [&str; 5] = ["api", "auth", "access", "secret", "session"];
-const SECOND: [&str; 3] = ["key", "token", "secret"];
+const FIRST: [&[u8]; 5] = [b"api", b"auth", b"access", b"secret", b"session"];
+const SECOND: [&[u8]; 3] = [b"key", b"token", b"secret"];
 
 /// Scheme words that are kept. Others may be the secret itself.
 const SCHEMES: [&str; 12] = [
@@ -60,25 +53,28 @@ const SCHEMES: [&str; 12] = [
 
 /// Which secret a name stands for; it is in lower case, letters and digits only. `parameter`: it is
 /// of a query or a form.
-pub(super) fn kind(name: &str, parameter: bool) -> Option<Kind> {
+pub(super) fn kind(name: &[u8], parameter: bool) -> Option<Kind> {
     match name {
-        "cookie" if !parameter => return Some(Kind::Cookies),
-        "setcookie" if !parameter => return Some(Kind::SetCookie),
-        _ if name.ends_with("authorization") => return Some(Kind::Credentials),
+        b"cookie" if !parameter => return Some(Kind::Cookies),
+        b"setcookie" if !parameter => return Some(Kind::SetCookie),
+        _ if name.ends_with(b"authorization") => return Some(Kind::Credentials),
         _ => {}
     }
-    let secret = WHOLE.contains(&name)
+    let last = *name.last()?;
+    let secret = endings(last).iter().any(|ending| name.ends_with(ending))
+        || WHOLE.contains(&name)
         || (parameter && PARAMETERS.contains(&name))
-        || ENDINGS.iter().any(|ending| name.ends_with(ending))
-        || FIRST.iter().any(|first| pair(name, first));
+        || (0..name.len()).any(|at| name.get(at..).is_some_and(pair));
     secret.then_some(Kind::Value)
 }
 
-fn pair(name: &str, first: &str) -> bool {
-    name.match_indices(first).any(|(at, _)| {
-        let rest = name.get(at + first.len()..).unwrap_or_default();
-        SECOND.iter().any(|second| rest.starts_with(second))
-    })
+/// Whether it begins with one of the first words, and one of the second behind it.
+fn pair(name: &[u8]) -> bool {
+    if !matches!(name, [b'a' | b's', ..]) {
+        return false;
+    }
+    let behind = FIRST.iter().filter_map(|first| name.strip_prefix(*first));
+    behind.into_iter().any(|rest| SECOND.iter().any(|second| rest.starts_with(second)))
 }
 
 /// How long the scheme in front of credentials is, its space included.
@@ -96,15 +92,15 @@ mod tests {
     #[test]
     fn secrets_by_name() {
         for name in ["password", "newpassword", "accesstoken", "xapikey", "clientsecret", "pass"] {
-            assert_eq!(kind(name, false), Some(Kind::Value), "{name}");
+            assert_eq!(kind(name.as_bytes(), false), Some(Kind::Value), "{name}");
         }
         for name in ["xamzsecuritytoken", "accesskeyid", "xcsrftoken", "authtokenv2"] {
-            assert_eq!(kind(name, false), Some(Kind::Value), "{name}");
+            assert_eq!(kind(name.as_bytes(), false), Some(Kind::Value), "{name}");
         }
-        assert_eq!(kind("proxyauthorization", false), Some(Kind::Credentials));
-        assert_eq!((kind("key", false), kind("key", true)), (None, Some(Kind::Value)));
+        assert_eq!(kind(b"proxyauthorization", false), Some(Kind::Credentials));
+        assert_eq!((kind(b"key", false), kind(b"key", true)), (None, Some(Kind::Value)));
         for name in ["", "maxtokens", "author", "secwebsocketkey", "host", "keyboard", "compass"] {
-            assert_eq!(kind(name, true), None, "{name}");
+            assert_eq!(kind(name.as_bytes(), true), None, "{name}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Operations of protocols other than HTTP: what authenticates, and SQL that tells passwords.
 
-use super::{MASK, Redactor, mask_string, names};
+use super::{MASK, Redactor, mask_string, names, word::Word};
 use crate::decode::{Operation, System};
 
 impl Redactor {
@@ -85,9 +85,8 @@ fn mail(text: &str) -> Option<usize> {
 fn sql(text: &str, name: &str) -> Option<(usize, usize)> {
     let mut words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let named = words.find(|word| {
-        let letters: String = word.chars().filter(char::is_ascii_alphanumeric).collect();
-        let letters = letters.to_ascii_lowercase();
-        letters == "identified" || names::kind(&letters, false).is_some()
+        let letters = Word::of(word);
+        letters.as_bytes() == b"identified" || names::kind(letters.as_bytes(), false).is_some()
     });
     let Some(named) = named else {
         return authenticates(name).then_some((0, text.len()));

@@ -4,10 +4,13 @@
 
 use std::ops::Range;
 
-use super::names::{self, Kind};
+use memchr::{memchr, memchr3};
 
-/// Of a longer name the end counts.
-const NAME: usize = 64;
+use super::{
+    names::{self, Kind},
+    word::Word,
+};
+
 /// How far the end of the user information of a URL is looked for.
 const USERINFO: usize = 512;
 
@@ -100,6 +103,13 @@ impl Scanner {
         Self { mode: Mode::CookieName { set: kind == Kind::SetCookie }, ..Self::default() }
     }
 
+    /// The places of secrets in bytes that nothing follows.
+    pub(super) fn whole(form: bool, bytes: &[u8]) -> Vec<Range<usize>> {
+        // Each of them is behind one of these.
+        let any = memchr3(b':', b'=', b'\'', bytes).or_else(|| memchr(b'"', bytes));
+        if any.is_some() { Self::new(form).scan(bytes) } else { Vec::new() }
+    }
+
     /// The places of secrets in the next bytes, in order.
     pub(super) fn scan(&mut self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut found = Found::default();
@@ -158,20 +168,14 @@ impl Scanner {
             }
         }
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'%' | b'[' | b']' => {
-                if self.quoted || self.spaced {
-                    self.identified = self.word.as_str() == "identified";
-                    self.forget();
-                }
-                self.word.push(byte);
-            }
+            _ if is_letter(byte) => return self.letters(rest),
             b':' | b'=' => {
                 self.delimiter(byte);
                 self.authority = u8::from(byte == b':');
             }
             b'"' if self.naming => {
                 if !self.word.is_empty() {
-                    let named = names::kind(self.word.as_str(), true).is_some();
+                    let named = names::kind(self.word.as_bytes(), true).is_some();
                     (self.naming, self.part) = (false, named);
                     self.forget();
                 }
@@ -183,7 +187,7 @@ impl Scanner {
             b' ' | b'\t' => self.spaced = !self.word.is_empty(),
             b'\r' => self.lines = lines,
             b';' => {
-                self.disposition |= self.word.as_str() == "formdata";
+                self.disposition |= self.word.as_bytes() == b"formdata";
                 self.forget();
             }
             b'\n' => {
@@ -208,11 +212,29 @@ impl Scanner {
         0
     }
 
+    /// Letters in a row. They are kept only if what is behind them can make them a name.
+    fn letters(&mut self, rest: &[u8]) -> usize {
+        if self.quoted || self.spaced {
+            self.identified = self.word.as_bytes() == b"identified";
+            self.forget();
+        } else if self.word.is_empty() {
+            self.identified = false;
+        }
+        let length = rest.iter().position(|&byte| !is_letter(byte)).unwrap_or(rest.len());
+        let (letters, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        if self.naming || counts(letters, behind) {
+            letters.iter().for_each(|&byte| self.word.push(byte));
+        } else {
+            self.word.clear();
+        }
+        length
+    }
+
     /// PASSWORD 'x' and IDENTIFIED BY 'x' of SQL.
     fn sql(&self) -> bool {
-        match self.word.as_str() {
-            "password" => true,
-            "by" => self.identified,
+        match self.word.as_bytes() {
+            b"password" => true,
+            b"by" => self.identified,
             _ => false,
         }
     }
@@ -224,8 +246,8 @@ impl Scanner {
             (false, true) => Ends::Json,
             (false, false) => Ends::Line,
         };
-        self.naming = parameter && self.disposition && self.word.as_str() == "name";
-        if let Some(kind) = names::kind(self.word.as_str(), parameter) {
+        self.naming = parameter && self.disposition && self.word.as_bytes() == b"name";
+        if let Some(kind) = names::kind(self.word.as_bytes(), parameter) {
             self.mode = Mode::Before { kind, ends, slashes: 0 };
         }
         self.forget();
@@ -390,6 +412,24 @@ impl Scanner {
     }
 }
 
+/// What is in names; all else ends them.
+const fn is_letter(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'%' | b'[' | b']')
+}
+
+/// Whether letters before these bytes can be a name, or one that goes on in the next bytes.
+const fn counts(letters: &[u8], behind: &[u8]) -> bool {
+    match behind {
+        // IDENTIFIED is the only one that matters before another word.
+        [b' ' | b'\t', next, ..] if is_letter(*next) => matches!(letters, [.., b'd' | b'D']),
+        [b'"' | b'\'', next, ..] => {
+            matches!(next, b':' | b'=' | b'"' | b'\'' | b'\\' | b'\t'..=b'\r' | b' ')
+        }
+        [] | [b':' | b'=' | b';' | b'"' | b'\'' | b'\\' | b'\r' | b' ' | b'\t', ..] => true,
+        _ => false,
+    }
+}
+
 /// Places, those that touch joined.
 #[derive(Default)]
 struct Found(Vec<Range<usize>>);
@@ -406,67 +446,6 @@ impl Found {
     fn give_back(&mut self, length: usize, at: usize) {
         if let Some(last) = self.0.last_mut().filter(|last| last.end == at) {
             last.end = last.end.saturating_sub(length).max(last.start);
-        }
-    }
-}
-
-/// A name: its letters and digits, in lower case.
-#[derive(Clone, Debug)]
-struct Word {
-    bytes: [u8; NAME],
-    length: usize,
-    /// Hexadecimal digits of a percent-encoded byte that are still to come, and their value.
-    percent: (u8, u8),
-}
-
-impl Default for Word {
-    fn default() -> Self {
-        Self { bytes: [0; NAME], length: 0, percent: (0, 0) }
-    }
-}
-
-impl Word {
-    const fn clear(&mut self) {
-        self.length = 0;
-        self.percent = (0, 0);
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    fn as_str(&self) -> &str {
-        str::from_utf8(self.bytes.get(..self.length).unwrap_or_default()).unwrap_or_default()
-    }
-
-    fn push(&mut self, byte: u8) {
-        if byte == b'%' {
-            self.percent = (2, 0);
-            return;
-        }
-        let (left, value) = self.percent;
-        if left == 0 {
-            return self.keep(byte);
-        }
-        let digit = char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let value = (value << 4) | digit.unwrap_or_default();
-        self.percent = (left - 1, value);
-        if left == 1 {
-            self.keep(value);
-        }
-    }
-
-    fn keep(&mut self, byte: u8) {
-        if !byte.is_ascii_alphanumeric() {
-            return;
-        }
-        if self.length == NAME {
-            self.bytes.copy_within(NAME / 2.., 0);
-            self.length = NAME / 2;
-        }
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte.to_ascii_lowercase();
-            self.length += 1;
         }
     }
 }
