@@ -1,10 +1,11 @@
 //! Bytes of one direction in, however they are split, parts of frames out (RFC 9113, section 4).
 
-use super::chain;
+use super::{
+    blocks::{BLOCK_LIMIT, Block, fragment},
+    chain,
+};
 use crate::capture::Call;
 
-/// A longer header block is passed over.
-const BLOCK_LIMIT: usize = 256 << 10;
 /// Payload of other frames that is looked at.
 const SMALL: usize = 8;
 /// Bytes in which a beginning of frames is looked for.
@@ -14,8 +15,8 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) const HEAD: usize = 9;
 pub(super) const END_STREAM: u8 = 0x1;
 pub(super) const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
-const PRIORITY: u8 = 0x20;
+pub(super) const PADDED: u8 = 0x8;
+pub(super) const PRIORITY: u8 = 0x20;
 
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
@@ -40,18 +41,6 @@ impl Head {
         // "Reserved: […] MUST be ignored when receiving."
         Some(Self { length, kind, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff })
     }
-}
-
-/// A whole header block.
-#[derive(Debug)]
-pub(super) struct Block {
-    pub(super) began: Call,
-    pub(super) stream: u32,
-    /// The stream that a PUSH_PROMISE announces.
-    pub(super) promised: Option<u32>,
-    pub(super) end: bool,
-    /// `None` when it was too long to be kept.
-    pub(super) bytes: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -302,19 +291,10 @@ impl Frames {
         }
         let whole = head.length == payload.len();
         let (fragment, promised) = fragment(head, payload, whole).ok_or(())?;
-        let block = self.block.get_or_insert_with(|| Block {
-            began: self.began.unwrap_or(*call),
-            stream: head.stream,
-            promised,
-            end: head.kind == HEADERS && head.flags & END_STREAM != 0,
-            bytes: Some(Vec::new()),
-        });
-        match &mut block.bytes {
-            Some(bytes) if whole && bytes.len() + fragment.len() <= BLOCK_LIMIT => {
-                bytes.extend_from_slice(fragment);
-            }
-            bytes => *bytes = None,
-        }
+        let block = self
+            .block
+            .get_or_insert_with(|| Block::begin(head, self.began.unwrap_or(*call), promised));
+        block.extend(fragment, whole);
         if head.flags & END_HEADERS == 0 {
             return Ok(None);
         }
@@ -330,24 +310,6 @@ fn wanted(head: &Head) -> usize {
         _ => SMALL,
     };
     head.length.min(limit)
-}
-
-/// The part of a header block in a frame, without padding, priority and promised stream.
-fn fragment(head: Head, payload: &[u8], whole: bool) -> Option<(&[u8], Option<u32>)> {
-    let mut rest = payload;
-    if head.kind != CONTINUATION && head.flags & PADDED != 0 {
-        let (pad, padded) = rest.split_first()?;
-        let pad = if whole { usize::from(*pad) } else { 0 };
-        rest = padded.get(..padded.len().checked_sub(pad)?)?;
-    }
-    if head.kind == HEADERS && head.flags & PRIORITY != 0 {
-        rest = rest.get(5..)?;
-    }
-    if head.kind != PUSH_PROMISE {
-        return Some((rest, None));
-    }
-    let (promised, rest) = rest.split_first_chunk::<4>()?;
-    Some((rest, Some(u32::from_be_bytes(*promised) & 0x7fff_ffff)))
 }
 
 /// Cuts off up to so many bytes.

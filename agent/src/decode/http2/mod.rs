@@ -1,5 +1,6 @@
 //! HTTP/2 (RFC 9113) and gRPC over it: bytes of both directions in, exchanges out.
 
+mod blocks;
 mod chain;
 mod errors;
 mod frames;
@@ -12,7 +13,8 @@ mod tests;
 
 pub use self::grpc::{Grpc, Messages};
 use self::{
-    frames::{Block, Frames, Part},
+    blocks::Block,
+    frames::{Frames, Part},
     hpack::Decoder,
     streams::Streams,
 };

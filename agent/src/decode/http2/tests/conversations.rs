@@ -80,7 +80,7 @@ fn splitting_anywhere_changes_nothing() {
     }
 }
 
-fn pieces(event: &Event, size: usize) -> Vec<Event> {
+pub(super) fn pieces(event: &Event, size: usize) -> Vec<Event> {
     match event {
         Event::Data(direction, bytes) => {
             bytes.chunks(size).map(|piece| Event::Data(*direction, piece.to_vec())).collect()
