@@ -134,6 +134,10 @@ pub struct ShowArgs {
     /// Show headers and bodies too
     #[arg(long)]
     pub body: bool,
+    /// Name the members of gRPC's messages by this FileDescriptorSet (protoc --include_imports -o FILE);
+    /// may be repeated
+    #[arg(long, value_name = "FILE", requires = "body")]
+    pub proto: Vec<PathBuf>,
     /// Mask what matches this regular expression too, in header values, URLs, bodies, queries and raw
     /// bytes; may be repeated
     #[arg(long, value_name = "REGEX", value_parser = redact::pattern, conflicts_with = "show_secrets")]

@@ -15,7 +15,8 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 use crate::{
     check,
     cli::{Cli, Command, ListArgs, ListOutput, Output, ReplayArgs, ShowArgs, TraceArgs, Verbosity},
-    decode, emit,
+    decode::{self, Schema},
+    emit,
     pipeline::{self, Replay, Summary, Trace},
     redact::Redaction,
 };
@@ -92,6 +93,7 @@ async fn trace(args: TraceArgs) -> Result<()> {
         filters: args.select.filters(),
         raw: args.show.plaintext(),
         decode: decoding(&args.show),
+        schema: schema(&args.show)?,
         redact: redaction(&args.show),
         duration: args.duration,
         count: args.show.count,
@@ -115,6 +117,7 @@ async fn replay(args: ReplayArgs) -> Result<()> {
         filters: args.select.filters(),
         raw: args.show.plaintext(),
         decode: decoding(&args.show),
+        schema: schema(&args.show)?,
         redact: redaction(&args.show),
         count: args.show.count,
         file: args.file,
@@ -130,6 +133,16 @@ fn same(one: &Path, other: &Path) -> bool {
 
 fn decoding(show: &ShowArgs) -> decode::Options {
     decode::Options { keep_bodies: show.body, body_limit: BODY_LIMIT }
+}
+
+/// The types that the files describe.
+fn schema(show: &ShowArgs) -> Result<Schema> {
+    let mut schema = Schema::default();
+    for file in &show.proto {
+        let set = fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
+        schema.add(&set).with_context(|| file.display().to_string())?;
+    }
+    Ok(schema)
 }
 
 fn redaction(show: &ShowArgs) -> Option<Redaction> {

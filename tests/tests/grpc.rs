@@ -15,7 +15,7 @@ use tlstap_tests::{
     tool,
 };
 
-crate::tests![node_and_node, grpcio_calls_node, node_calls_grpcio];
+crate::tests![node_and_node, grpcio_calls_node, node_calls_grpcio, messages_by_name_and_number];
 
 /// Unary, with streams of the server, of the client, of both, and one that fails.
 const CALLS: [&str; 5] = ["Add", "List", "Fill", "Chat", "Fail"];
@@ -86,6 +86,51 @@ fn captured(tlstap: &Node, server: Command, mut client: Command, sides: &[&str])
             call.is_told(told.iter().find(of_call).with_context(|| call.method.clone())?)?;
         }
     }
+    Ok(())
+}
+
+/// What the clients send, in the order of their numbers.
+const ITEMS: [(&str, u64); 3] = [("tea", 1), ("a kettle", 2), ("cups", 3)];
+
+/// With the types of the messages their members have names, and one that is named like a secret is
+/// masked; without, they have numbers.
+fn messages_by_name_and_number(tlstap: &Node) -> Result<()> {
+    let types = tlstap.scratch().join("shop.pb");
+    let mut write = script(packages::python(&["protobuf==5.29.3"])?, "descriptors.py");
+    write.arg(&types);
+    tool::run(write)?;
+    let types = types.to_str().context("a path that is not UTF-8")?;
+    let named = |(name, count)| json!({"name": name, "count": count, "password": "*******"});
+    let numbered = |(name, count)| json!({"1": [name], "2": [count], "3": ["hunter2"]});
+    messages(tlstap, &["--proto", types], &ITEMS.map(named))?;
+    messages(tlstap, &[], &ITEMS.map(numbered))
+}
+
+/// Holds what is told of a call with streams of both sides against these messages.
+fn messages(tlstap: &Node, options: &[&str], items: &[Value]) -> Result<()> {
+    let server = Server::program(node("server.js")?)?;
+    let mut client = node("client.js")?;
+    client.arg(server.port.to_string()).arg(server.certificate());
+    let arguments = [&["trace", "-o", "json", "--body"], options].concat();
+    let mut agent = tlstap.tlstap(&arguments)?.ready()?;
+    tool::run(client)?;
+    let chats = agent.wait_for_count("the calls of Chat", 2, |event| {
+        text(event, "/rpc/method") == Some("Chat")
+    })?;
+    for event in &chats {
+        expect(
+            event,
+            &[
+                ("/rpc/request/messages/content", json!(items)),
+                ("/rpc/response/messages/content", json!(items)),
+            ],
+        )?;
+        absent(event, "/http/request/body/text")?;
+        absent(event, "/http/request/body/base64")?;
+    }
+    let events = agent.stop()?.events()?;
+    let shown = events.iter().any(|event| event.to_string().contains("hunter2"));
+    ensure!(shown == options.is_empty(), "a member named like a secret is shown");
     Ok(())
 }
 

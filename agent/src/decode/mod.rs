@@ -14,6 +14,7 @@ mod mysql;
 mod operation;
 mod pending;
 mod postgresql;
+mod protobuf;
 mod protocol;
 pub mod raw;
 mod redis;
@@ -27,6 +28,7 @@ pub use self::{
     fields::Fields,
     http2::{Grpc, Messages},
     operation::{Operation, Outcome, System},
+    protobuf::{Member, Schema, SchemaError, Value},
 };
 use crate::capture::{Call, ConnectionKey, Direction, GapReason};
 

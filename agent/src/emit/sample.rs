@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::{
     capture::{Call, ConnectionKey, Direction, Endpoints, GapReason, Method, Socket},
     decode::{
-        Body, Content, Exchange, Message, Operation, Outcome, Request, Response, Role, System,
-        Version,
+        Body, Content, Exchange, Member, Message, Operation, Outcome, Request, Response, Role,
+        System, Value, Version,
     },
     enrich::{Container, Library, Pod, Process, Record},
 };
@@ -82,6 +82,20 @@ pub(super) fn http() -> Record {
         error: None,
         grpc: None,
     })))
+}
+
+/// `{name: "tea", parts: [{2: [bytes, -1, 0.5, true]}]}`
+pub(super) fn message() -> Value {
+    let member = |name: &str, repeated, values| Member { name: name.to_owned(), repeated, values };
+    let values = vec![
+        Value::Bytes(Bytes::from_static(&[1])),
+        Value::Signed(-1),
+        Value::Float(0.5),
+        Value::Bool(true),
+    ];
+    let part = Value::Message(vec![member("2", true, values)]);
+    let name = member("name", false, vec![Value::Text("tea".to_owned())]);
+    Value::Message(vec![name, member("parts", true, vec![part])])
 }
 
 pub(super) fn operation(system: System) -> Record {

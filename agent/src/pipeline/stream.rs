@@ -47,6 +47,8 @@ pub(super) enum Ended {
 pub(super) struct Settings {
     pub(super) raw: bool,
     pub(super) decode: decode::Options,
+    /// The types of messages of gRPC.
+    pub(super) schema: decode::Schema,
     /// Absent: secrets are shown.
     pub(super) redact: Option<Redaction>,
     /// All of them must hold.
@@ -288,6 +290,7 @@ impl<W: Write> Stream<W> {
 
     /// A decoded message goes on, without its secrets.
     fn hand_on(&mut self, mut message: Message) {
+        self.settings.schema.read(&mut message);
         if let Some(redactor) = &mut self.redactor {
             redactor.redact(&mut message);
         }

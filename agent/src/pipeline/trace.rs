@@ -57,6 +57,8 @@ pub struct Trace {
     pub raw: bool,
     /// How messages are decoded.
     pub decode: decode::Options,
+    /// The types of messages of gRPC.
+    pub schema: decode::Schema,
     /// Which secrets are masked; none if absent.
     pub redact: Option<Redaction>,
     /// Stop after this time.
@@ -100,6 +102,7 @@ where
     let settings = Settings {
         raw: options.raw,
         decode: options.decode,
+        schema: options.schema.clone(),
         redact: options.redact.clone(),
         filters: vec![options.filters.clone()],
         count: options.count,

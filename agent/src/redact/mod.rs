@@ -5,6 +5,7 @@
 
 mod names;
 mod operation;
+mod protobuf;
 mod scanner;
 #[cfg(test)]
 mod tests;
@@ -88,8 +89,9 @@ impl Redactor {
             self.fields(&mut response.headers);
             self.fields(&mut response.trailers);
         }
-        if let Some(message) = exchange.grpc.as_mut().and_then(|grpc| grpc.message.as_mut()) {
-            self.string(message);
+        if let Some(grpc) = &mut exchange.grpc {
+            grpc.message.iter_mut().for_each(|message| self.string(message));
+            grpc.sent.iter_mut().chain(&mut grpc.received).for_each(|value| self.value(value));
         }
     }
 

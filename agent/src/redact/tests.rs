@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     capture::{Call, Direction},
-    decode::{Operation, Request, Response, Role, System, Version},
+    decode::{Grpc, Member, Operation, Request, Response, Role, System, Value, Version},
 };
 
 const CALL: Call = Call { tid: 1, thread_name: [0; 16], library: 0, entered: 1, returned: 2 };
@@ -163,4 +163,34 @@ fn raw_bytes_are_masked_across_records() {
     assert_eq!(shown, b"GET / HTTP/1.1\r\nAuthorization: Basic *******\r\nA: b\r\n");
     redactor.forget(KEY);
     assert!(redactor.streams.is_empty());
+}
+
+#[test]
+fn members_of_protobuf_that_are_named_like_secrets() {
+    let member =
+        |name: &str, value| Member { name: name.to_owned(), repeated: false, values: vec![value] };
+    let text = |text: &str| Value::Text(text.to_owned());
+    let message = Value::Message(vec![
+        member("name", text("tea for own-12")),
+        member("user_password", text("hunter2")),
+        member("api_key", Value::Message(vec![member("id", Value::Unsigned(7))])),
+        member("access_token", Value::Bytes(Bytes::from_static(b"hunter2"))),
+        member("link", text("https://h/?access_token=hunter2")),
+    ]);
+    let expect = Value::Message(vec![
+        member("name", text("tea for ******")),
+        member("user_password", text("*******")),
+        member("api_key", Value::Message(vec![member("id", text("*"))])),
+        member("access_token", Value::Bytes(Bytes::from_static(b"*******"))),
+        member("link", text("https://h/?access_token=*******")),
+    ]);
+    let grpc = Grpc { sent: vec![message.clone()], received: vec![message], ..Grpc::default() };
+    let mut exchange = exchange("/", &[], "");
+    exchange.grpc = Some(Box::new(grpc));
+    let Content::Http(exchange) = redacted(Content::Http(Box::new(exchange))) else {
+        panic!("no exchange")
+    };
+    let grpc = exchange.grpc.unwrap();
+    assert_eq!(grpc.sent, grpc.received);
+    assert_eq!(grpc.received, [expect]);
 }

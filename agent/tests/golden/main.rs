@@ -27,7 +27,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use jiff::tz::TimeZone;
 use tlstap::{
-    decode::{Connection, Message, Options},
+    decode::{Connection, Message, Options, Schema},
     emit::{Format, View, Writer},
     enrich::Record,
     pipeline::{self, Replay},
@@ -137,8 +137,15 @@ fn check_recording(name: &str) -> Result<()> {
 fn replayed(file: &Path, decode: Options, format: Format, view: View) -> Result<String> {
     let mut out = tempfile::tempfile()?;
     let filters = Filters::default();
-    let options =
-        Replay { file: file.to_owned(), filters, raw: false, decode, redact: None, count: None };
+    let options = Replay {
+        file: file.to_owned(),
+        filters,
+        raw: false,
+        decode,
+        schema: Schema::default(),
+        redact: None,
+        count: None,
+    };
     let writer = Writer::new(&mut out, format, view);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(pipeline::replay(options, writer, |_| {}))?.result()?;

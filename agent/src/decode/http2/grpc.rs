@@ -1,9 +1,9 @@
 //! Bodies and fields of HTTP/2 in, what gRPC makes of them out (PROTOCOL-HTTP2.md of gRPC).
 
-use crate::decode::Fields;
+use crate::decode::{Fields, Value};
 
 /// A call of gRPC.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grpc {
     /// `package.Service`; absent when the path is not known.
     pub service: Option<String>,
@@ -17,6 +17,11 @@ pub struct Grpc {
     pub requests: Option<Messages>,
     /// Messages sent by the server, likewise.
     pub responses: Option<Messages>,
+    /// The first messages of the client, where bodies are wanted; those that are no protobuf are
+    /// bytes.
+    pub sent: Vec<Value>,
+    /// Those of the server.
+    pub received: Vec<Value>,
 }
 
 /// Messages of one direction.
@@ -106,6 +111,8 @@ impl Grpc {
             message: last("grpc-message").map(|value| percent_decoded(&value)),
             requests: request.and_then(|(_, counting)| counting.messages),
             responses: response.and_then(|(_, _, counting)| counting.messages),
+            sent: Vec::new(),
+            received: Vec::new(),
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::decode::{Grpc, Messages};
+use super::protobuf::ValueJson;
+use crate::decode::{Grpc, Messages, Value};
 
 #[derive(Serialize)]
 pub(super) struct Rpc<'a> {
@@ -14,9 +15,9 @@ pub(super) struct Rpc<'a> {
     #[serde(skip_serializing_if = "Status::is_unknown")]
     grpc: Status<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request: Option<Sent>,
+    request: Option<Sent<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<Sent>,
+    response: Option<Sent<'a>>,
 }
 
 #[derive(Serialize)]
@@ -28,8 +29,24 @@ struct Status<'a> {
 }
 
 #[derive(Serialize)]
-struct Sent {
-    messages: Messages,
+struct Sent<'a> {
+    messages: MessagesJson<'a>,
+}
+
+#[derive(Serialize)]
+struct MessagesJson<'a> {
+    #[serde(flatten)]
+    counted: Option<Messages>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Vec<ValueJson<'a>>>,
+}
+
+impl<'a> Sent<'a> {
+    fn of(counted: Option<Messages>, content: &'a [Value]) -> Option<Self> {
+        let content = (!content.is_empty()).then(|| content.iter().map(ValueJson).collect());
+        let known = counted.is_some() || content.is_some();
+        known.then_some(Self { messages: MessagesJson { counted, content } })
+    }
 }
 
 impl Status<'_> {
@@ -40,14 +57,13 @@ impl Status<'_> {
 
 impl<'a> Rpc<'a> {
     pub(super) fn of(grpc: &'a Grpc) -> Self {
-        let sent = |messages: Option<Messages>| messages.map(|messages| Sent { messages });
         Self {
             system: "grpc",
             service: grpc.service.as_deref(),
             method: grpc.method.as_deref(),
             grpc: Status { status_code: grpc.status, status_message: grpc.message.as_deref() },
-            request: sent(grpc.requests),
-            response: sent(grpc.responses),
+            request: Sent::of(grpc.requests, &grpc.sent),
+            response: Sent::of(grpc.responses, &grpc.received),
         }
     }
 }

@@ -6,6 +6,7 @@ mod http;
 mod network;
 mod operation;
 mod origin;
+pub(super) mod protobuf;
 #[cfg(test)]
 mod tests;
 
@@ -114,7 +115,7 @@ enum Rest<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         url: Option<UrlJson<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        rpc: Option<Rpc<'a>>,
+        rpc: Option<Box<Rpc<'a>>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Failure<'a>>,
     },
@@ -210,7 +211,7 @@ impl<'a> Rest<'a> {
                 stream: exchange.stream.map(|id| StreamJson { id }),
             },
             url: request.and_then(UrlJson::of),
-            rpc: exchange.grpc.as_deref().map(Rpc::of),
+            rpc: exchange.grpc.as_deref().map(Rpc::of).map(Box::new),
             error: exchange.error.as_deref().map(Failure::broken_off),
         }
     }

@@ -295,7 +295,8 @@ fn exchanges_of_http2_and_grpc() {
         status: Some(5),
         message: Some("not found".to_owned()),
         requests: Some(Messages { count: 1, size: 12, compressed: true }),
-        responses: None,
+        sent: vec![sample::message()],
+        ..Grpc::default()
     }));
     check(
         &record,
@@ -307,6 +308,10 @@ fn exchanges_of_http2_and_grpc() {
             ("/rpc/method", Some(json!("Add"))),
             ("/rpc/grpc/status_code", Some(json!(5))),
             ("/rpc/request/messages/count", Some(json!(1))),
+            (
+                "/rpc/request/messages/content",
+                Some(json!([{"name": "tea", "parts": [{"2": ["AQ==", -1, 0.5, true]}]}])),
+            ),
             ("/rpc/response", None),
         ],
     );

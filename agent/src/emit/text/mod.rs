@@ -16,13 +16,14 @@ use self::paint::{CYAN, Color, DIM, PLAIN, Painted, RED, YELLOW, duration_color,
 use super::{
     View,
     escape::Escaped,
+    json::protobuf::ValueJson,
     place::place,
     units::{Size, Span},
     url::Url,
 };
 use crate::{
     capture::{Direction, Endpoints},
-    decode::{Body, Content, Exchange, Fields, Operation, Outcome, Request, Role},
+    decode::{Body, Content, Exchange, Fields, Operation, Outcome, Request, Role, Value},
     enrich::Record,
 };
 
@@ -192,11 +193,13 @@ impl Text {
         if let Some(request) = &exchange.request {
             self.head('>', &request.headers, out)?;
             self.body('>', &request.body, out)?;
+            self.content('>', exchange.grpc.as_deref().map(|grpc| &grpc.sent[..]), out)?;
             self.head('>', &request.trailers, out)?;
         }
         if let Some(response) = &exchange.response {
             self.head('<', &response.headers, out)?;
             self.body('<', &response.body, out)?;
+            self.content('<', exchange.grpc.as_deref().map(|grpc| &grpc.received[..]), out)?;
             self.head('<', &response.trailers, out)?;
         }
         Ok(())
@@ -209,6 +212,20 @@ impl Text {
         }
         if fields.unknown() > 0 {
             writeln!(out, "    {mark} ? ({} fields are not known)", fields.unknown())?;
+        }
+        Ok(())
+    }
+
+    /// Messages of protobuf, each a line.
+    fn content(
+        &self,
+        mark: char,
+        messages: Option<&[Value]>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        for message in messages.unwrap_or_default() {
+            let line = serde_json::to_string(&ValueJson(message))?;
+            writeln!(out, "    {mark} {}", Escaped(line.as_bytes()))?;
         }
         Ok(())
     }

@@ -33,6 +33,8 @@ pub struct Replay {
     pub raw: bool,
     /// How messages are decoded.
     pub decode: decode::Options,
+    /// The types of messages of gRPC.
+    pub schema: decode::Schema,
     /// Which secrets are masked; none if absent.
     pub redact: Option<Redaction>,
     /// Stop after this many records.
@@ -103,6 +105,7 @@ fn settings(options: &Replay, asked: Asked) -> Settings {
     Settings {
         raw: options.raw,
         decode: options.decode,
+        schema: options.schema.clone(),
         redact: options.redact.clone(),
         // What shows only after this many records, the trace did not show.
         count: options.count.or(asked.count.filter(|_| same)),

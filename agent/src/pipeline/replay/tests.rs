@@ -59,6 +59,7 @@ impl Live {
         names.libraries.add(library);
         let said = tempfile::NamedTempFile::new().unwrap();
         let settings = Settings {
+            schema: decode::Schema::default(),
             redact: None,
             raw: asked.raw,
             decode: NO_BODIES,
@@ -127,6 +128,7 @@ impl Recording {
     /// What a replay says on standard output, what it notes, and how it ends.
     async fn replayed(&self, change: impl FnOnce(&mut Replay)) -> (String, Vec<String>, Summary) {
         let mut options = Replay {
+            schema: decode::Schema::default(),
             redact: None,
             file: self.path(),
             filters: Filters::default(),
@@ -299,6 +301,7 @@ async fn no_recording_is_named() {
         filters: Filters::default(),
         raw: false,
         decode: NO_BODIES,
+        schema: decode::Schema::default(),
         redact: None,
         count: None,
     };
