@@ -54,9 +54,19 @@ pub fn run(cli: Cli) -> ExitCode {
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .on_thread_start(work_in_batches)
         .enable_all()
         .build()
         .context("failed to start the runtime")
+}
+
+/// What decodes does not take the processor from a program at the moment that records come, and does
+/// more at once when its turn comes (sched(7), `SCHED_BATCH`): the program is the one that is traced,
+/// or its client.
+fn work_in_batches() {
+    // SAFETY: all zeroes are the parameters of this policy; it concerns the calling thread only.
+    // Where it is forbidden, nothing changes.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &std::mem::zeroed()) };
 }
 
 /// The agent's own log, on standard error. It never carries plaintext.

@@ -5,8 +5,10 @@ use std::fmt;
 /// Fields in the order sent, their names in lower case.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// Each name, then its value, one field after the other.
-    text: Vec<u8>,
+    /// The names, one after the other.
+    names: String,
+    /// The values, likewise.
+    values: Vec<u8>,
     /// Where each name and its value end.
     ends: Vec<(u32, u32)>,
     /// Fields that were sent, and of which the name or the value is not known.
@@ -16,47 +18,49 @@ pub struct Fields {
 impl Fields {
     /// Room for so many fields, with so many bytes in all.
     pub fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(fields), unknown: 0 }
+        Self {
+            names: String::with_capacity(bytes / 2),
+            values: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(fields),
+            unknown: 0,
+        }
     }
 
     /// Adds a field, if it still fits: a section of 4 GiB has been refused long before.
     pub fn push(&mut self, name: &str, value: &[u8]) {
-        let name_end = self.text.len() + name.len();
-        let ends = (u32::try_from(name_end), u32::try_from(name_end + value.len()));
-        if let (Ok(name_end), Ok(end)) = ends {
-            self.text.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
-            self.text.extend_from_slice(value);
-            self.ends.push((name_end, end));
+        let name_end = self.names.len() + name.len();
+        let value_end = self.values.len() + value.len();
+        if let (Ok(name_end), Ok(value_end)) = (u32::try_from(name_end), u32::try_from(value_end)) {
+            let start = self.names.len();
+            self.names.push_str(name);
+            if let Some(name) = self.names.get_mut(start..) {
+                name.make_ascii_lowercase();
+            }
+            self.values.extend_from_slice(value);
+            self.ends.push((name_end, value_end));
         }
     }
 
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut start = 0;
+        let (mut name_start, mut start) = (0, 0);
         self.ends.iter().map(move |&(name_end, end)| {
             let (name_end, end) = (name_end as usize, end as usize);
-            let name = self.text.get(start..name_end).unwrap_or_default();
-            let value = self.text.get(name_end..end).unwrap_or_default();
-            start = end;
-            (str::from_utf8(name).unwrap_or_default(), value)
+            let name = self.names.get(name_start..name_end).unwrap_or_default();
+            let value = self.values.get(start..end).unwrap_or_default();
+            (name_start, start) = (name_end, end);
+            (name, value)
         })
     }
 
     /// Names, and values that may be changed in place.
     pub fn each_value(&mut self, mut change: impl FnMut(&str, &mut [u8])) {
-        let mut rest = self.text.as_mut_slice();
-        let mut start = 0;
+        let (mut name_start, mut start) = (0, 0);
         for &(name_end, end) in &self.ends {
             let (name_end, end) = (name_end as usize, end as usize);
-            let Some((field, others)) = rest.split_at_mut_checked(end.saturating_sub(start)) else {
-                return;
-            };
-            let Some((name, value)) = field.split_at_mut_checked(name_end.saturating_sub(start))
-            else {
-                return;
-            };
-            change(str::from_utf8(name).unwrap_or_default(), value);
-            (rest, start) = (others, end);
+            let name = self.names.get(name_start..name_end).unwrap_or_default();
+            change(name, self.values.get_mut(start..end).unwrap_or_default());
+            (name_start, start) = (name_end, end);
         }
     }
 
@@ -83,7 +87,7 @@ impl Fields {
 
     /// How much memory they take.
     pub(super) fn weight(&self) -> usize {
-        self.text.len() + self.ends.len() * size_of::<(u32, u32)>()
+        self.names.len() + self.values.len() + self.ends.len() * size_of::<(u32, u32)>()
     }
 
     /// How many there are.

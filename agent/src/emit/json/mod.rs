@@ -51,7 +51,7 @@ impl Formatter for Safe {
         fragment: &str,
     ) -> io::Result<()> {
         // Most are: to look at each character takes longer than all the rest.
-        if fragment.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        if is_printable(fragment.as_bytes()) {
             return CompactFormatter.write_string_fragment(writer, fragment);
         }
         for piece in fragment.split_inclusive(escape::is_unsafe) {
@@ -64,6 +64,12 @@ impl Formatter for Safe {
         }
         Ok(())
     }
+}
+
+/// Whether all is printable ASCII. Without a way out of the inner loop, which many bytes take at once.
+fn is_printable(bytes: &[u8]) -> bool {
+    let printable = |byte: &u8| (b' '..=b'~').contains(byte);
+    bytes.chunks(64).all(|some| some.iter().fold(true, |all, byte| all & printable(byte)))
 }
 
 #[derive(Serialize)]
