@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::value::Value;
+use super::{Asked, value::Value};
 use crate::decode::{
     Role, System,
     pending::{Pending, TEXT_LIMIT},
@@ -94,8 +94,8 @@ fn is_known(word: &[u8]) -> bool {
     !word.is_empty() && KNOWN.contains(&format!(" {} ", word.to_ascii_uppercase()))
 }
 
-/// The operation, its effect, and how many values answer it. `None` for what is no command.
-pub(super) fn read(value: Value, role: Role) -> Option<(Pending, Effect, u64)> {
+/// The operation. `None` for what is no command.
+pub(super) fn read(value: &Value, role: Role) -> Option<(Pending, Asked)> {
     let first = value.parts.first()?;
     let name = String::from_utf8_lossy(&first.bytes).to_ascii_uppercase();
     let word = |index: usize| value.part(index).to_ascii_uppercase();
@@ -113,11 +113,11 @@ pub(super) fn read(value: Value, role: Role) -> Option<(Pending, Effect, u64)> {
     let arguments = value.count.map_or(value.parts.len() as u64, |count| count).saturating_sub(1);
     let replies = if name.ends_with("SUBSCRIBE") { arguments.max(1) } else { 1 };
     let mut pending = Pending::request(System::Redis, role, value.began, value.size);
-    let (text, cut) = text(&name, &value);
+    let (text, cut) = text(&name, value);
     pending.operation.truncated = cut || value.cut;
     pending.operation.text = Some(text);
     pending.operation.name = Some(name.chars().take(64).collect());
-    Some((pending, effect, replies))
+    Some((pending, Asked { replies, effect }))
 }
 
 /// The command with its arguments, and whether some of it is left out.
