@@ -83,7 +83,7 @@ impl Mysql {
                 // MariaDB: whether the columns are sent, or are as before.
                 front.note = match fields.0 {
                     [] | [1] => Phase::Columns(columns),
-                    [0] => Phase::Rows,
+                    [0] => Phase::AfterColumns,
                     _ => return None,
                 };
             }

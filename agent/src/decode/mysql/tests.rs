@@ -77,6 +77,30 @@ fn prepared_statements() {
     check(&[&begin(true)[..], &events].concat(), &expect);
 }
 
+/// MariaDB leaves out the columns of an execution when they are as before.
+#[test]
+fn columns_that_are_as_before() {
+    for deprecates in [false, true] {
+        let mut answers: Vec<&[u8]> = vec![&[1, 0]];
+        answers.extend((!deprecates).then_some(EOF));
+        answers.extend([&b"\0\0a"[..], b"\0\0b", if deprecates { LAST } else { EOF }]);
+        let mut prepared: Vec<&[u8]> = vec![&[0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], b"\x03def"];
+        prepared.extend((!deprecates).then_some(EOF));
+        let events = [
+            tx(packet(0, b"\x16select a from t")),
+            answer(&prepared),
+            tx(packet(0, b"\x17\x07\0\0\0\0\x01\0\0\0")),
+            answer(&answers),
+        ];
+        let expect = [
+            BEGIN,
+            "COM_STMT_PREPARE [select a from t] ()",
+            "SELECT [select a from t] () 2 returned",
+        ];
+        check(&[&begin(deprecates)[..], &events].concat(), &expect);
+    }
+}
+
 fn conversation(count: usize, random: &mut Random) -> Vec<Event> {
     let mut events = begin(random.below(2) == 0).to_vec();
     let deprecates = matches!(&events[0], Event::Data(_, bytes) if bytes[7] & 1 != 0);
