@@ -271,7 +271,7 @@ fn redis_and_redis_cli(node: &Node) -> Result<()> {
             ("get k", vec![("/db/operation/name", json!("GET"))]),
             ("lpush k 1", vec![("/error/type", json!("WRONGTYPE"))]),
             ("lrange l 0 -1", vec![("/db/response/returned_rows", json!(3))]),
-            ("auth ***", vec![]),
+            ("auth ******", vec![]),
         ],
     )
 }

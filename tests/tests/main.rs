@@ -28,6 +28,7 @@ mod pair;
 mod plaintext;
 mod pods;
 mod programs;
+mod redaction;
 mod refusals;
 mod replay;
 mod restart;
@@ -79,6 +80,7 @@ const ALL: &[&[(&str, Test)]] = &[
     addresses::TESTS,
     exchanges::TESTS,
     databases::TESTS,
+    redaction::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,
