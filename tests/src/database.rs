@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{child::Child, deadline, tool};
@@ -58,6 +59,31 @@ impl Database {
         Self::start(command, folder, port)
     }
 
+    /// MariaDB, user `joe` with the password `secret`, a database `shop`.
+    pub fn mariadb() -> Result<Self> {
+        let folder = scratch()?;
+        let data = format!("--datadir={}", folder.path().join("data").display());
+        let mut command = unprivileged(tool::find("mariadb-install-db")?);
+        command.args(["--no-defaults", "--auth-root-authentication-method=normal", &data]);
+        tool::run(command)?;
+        let users = folder.path().join("users.sql");
+        fs::write(
+            &users,
+            "create database shop;\ncreate user joe@localhost identified by 'secret' require ssl;\n\
+             grant all on shop.* to joe@localhost;\n",
+        )?;
+        let port = free_port()?;
+        let mut command = unprivileged(tool::find("mariadbd")?);
+        command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-log-bin", &data]);
+        command.arg(format!("--port={port}")).arg(format!("--init-file={}", users.display()));
+        for (option, name) in
+            [("socket", "socket"), ("ssl-cert", "certificate.pem"), ("ssl-key", "key.pem")]
+        {
+            command.arg(format!("--{option}={}", folder.path().join(name).display()));
+        }
+        Self::start(command, folder, port)
+    }
+
     /// Redis, TLS only.
     pub fn redis() -> Result<Self> {
         let folder = scratch()?;
@@ -87,8 +113,10 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // PostgreSQL's children end with it only when it is asked to.
-        let _ = self.process.signal(rustix::process::Signal::INT);
+        // PostgreSQL waits for its clients at the second, MariaDB ignores the first.
+        for signal in [Signal::INT, Signal::TERM] {
+            let _ = self.process.signal(signal);
+        }
         let _ = self.process.finish(LIMIT);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tlstap_tests::{
     database::Database,
@@ -11,7 +11,13 @@ use tlstap_tests::{
     tool,
 };
 
-crate::tests![postgresql_and_psql, postgresql_and_psycopg2, redis_and_redis_cli];
+crate::tests![
+    postgresql_and_psql,
+    postgresql_and_psycopg2,
+    mariadb_and_its_client,
+    mariadb_and_perl,
+    redis_and_redis_cli,
+];
 
 /// The operations of a side, by their text.
 fn told<'a>(events: &'a [Value], system: &'a str, kind: &str, query: &str) -> Vec<&'a Value> {
@@ -19,6 +25,30 @@ fn told<'a>(events: &'a [Value], system: &'a str, kind: &str, query: &str) -> Ve
         .filter(|event| text(event, "/kind") == Some(kind))
         .filter(|event| text(event, "/db/query/text") == Some(query))
         .collect()
+}
+
+/// Runs a client until both sides have told these statements, and returns all that was told.
+fn watched(
+    node: &Node,
+    system: &str,
+    client: Command,
+    printed: &[&str],
+    wanted: &[&str],
+) -> Result<Vec<Value>> {
+    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    let output = tool::run(client)?;
+    for print in printed {
+        ensure!(output.contains(print), "the client did not print {print:?}: {output}");
+    }
+    agent.wait_for("all operations on each side", |events| {
+        let sides = ["client", "server"].into_iter();
+        let mut all = sides.flat_map(|kind| wanted.iter().map(move |query| (kind, *query)));
+        all.all(|(kind, query)| !told(events, system, kind, query).is_empty()).then_some(())
+    })?;
+    let events = agent.stop()?.events()?;
+    let shown = events.iter().any(|event| event.to_string().contains("secret"));
+    ensure!(!shown, "a password is shown");
+    Ok(events)
 }
 
 /// Runs a client, and holds what both sides tell of its statements against this.
@@ -29,17 +59,8 @@ fn captured(
     printed: &[&str],
     wanted: &[(&str, Vec<(&str, Value)>)],
 ) -> Result<()> {
-    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
-    let output = tool::run(client)?;
-    for print in printed {
-        ensure!(output.contains(print), "the client did not print {print:?}: {output}");
-    }
-    agent.wait_for("all operations on each side", |events| {
-        let sides = ["client", "server"].into_iter();
-        let mut all = sides.flat_map(|kind| wanted.iter().map(move |(query, _)| (kind, *query)));
-        all.all(|(kind, query)| !told(events, system, kind, query).is_empty()).then_some(())
-    })?;
-    let events = agent.stop()?.events()?;
+    let queries: Vec<&str> = wanted.iter().map(|(query, _)| *query).collect();
+    let events = watched(node, system, client, printed, &queries)?;
     for kind in ["client", "server"] {
         for (query, fields) in wanted {
             let found = told(&events, system, kind, query);
@@ -47,8 +68,6 @@ fn captured(
             found.iter().try_for_each(|event| expect(event, fields))?;
         }
     }
-    let shown = events.iter().any(|event| event.to_string().contains("secret"));
-    ensure!(!shown, "a password is shown");
     Ok(())
 }
 
@@ -127,6 +146,115 @@ fn postgresql_and_psycopg2(node: &Node) -> Result<()> {
     )
 }
 
+fn mariadb_and_its_client(node: &Node) -> Result<()> {
+    let server = Database::mariadb()?;
+    let script = "mariadb --no-defaults --host=127.0.0.1 --port=\"$0\" --user=joe --password=secret --ssl \
+                  --force --verbose --verbose shop 2>&1 <<'end' || true\n\
+                  create table t (a int primary key, b text);\n\
+                  insert into t values (1, 'one'), (2, 'two'), (3, null);\n\
+                  select a, b from t order by a;\n\
+                  select nothing from t;\n\
+                  update t set b = 'x' where a > 1;\n\
+                  set password = password('secret');\n\
+                  select 4 where 1 = 0;\n\
+                  end\n";
+    let mut client = tool::command("sh", ["-c", script])?;
+    client.arg(server.port.to_string());
+    captured(
+        node,
+        "mysql",
+        client,
+        &[
+            "a\tb\n1\tone\n2\ttwo\n3\tNULL",
+            "3 rows in set",
+            "ERROR 1054 (42S22) at line 4: Unknown column 'nothing' in 'SELECT'",
+            "2 rows affected",
+        ],
+        &[
+            ("HandshakeResponse41 user=joe", vec![]),
+            (
+                "insert into t values (1, 'one'), (2, 'two'), (3, null)",
+                vec![
+                    ("/db/operation/name", json!("INSERT")),
+                    ("/db/response/affected_rows", json!(3)),
+                ],
+            ),
+            ("select a, b from t order by a", vec![("/db/response/returned_rows", json!(3))]),
+            (
+                "select nothing from t",
+                vec![
+                    ("/error/type", json!("1054")),
+                    ("/error/message", json!("(42S22) Unknown column 'nothing' in 'SELECT'")),
+                ],
+            ),
+            ("update t set b = 'x' where a > 1", vec![("/db/response/affected_rows", json!(2))]),
+            ("set password = ******************", vec![]),
+            ("select 4 where 1 = 0", vec![("/db/response/returned_rows", json!(0))]),
+        ],
+    )
+}
+
+/// Statements that the server prepares, with values apart from the text.
+fn mariadb_and_perl(node: &Node) -> Result<()> {
+    let server = Database::mariadb()?;
+    let script = r#"
+        use DBI;
+        my $at = "host=127.0.0.1;port=$ARGV[0];database=shop";
+        my $tls = "mariadb_ssl=1;mariadb_ssl_optional=1";
+        my $c = DBI->connect("DBI:MariaDB:$at;$tls;mariadb_server_prepare=1", "joe", "secret",
+            { PrintError => 0, mariadb_server_prepare_disable_fallback => 1 }) or die $DBI::errstr;
+        $c->do("create table t (a int primary key, b text)");
+        my $q = $c->prepare("insert into t values (?, ?)");
+        print "rows ", $q->execute(7, "seven"), "
+", "rows ", $q->execute(8, undef), "
+";
+        defined $q->execute(7, "again") or print "error ", $q->err, " ", $q->state, "
+";
+        $q = $c->prepare("select b from t where a >= ? order by a");
+        $q->execute(7);
+        print "first ", ($q->fetchrow_array)[0], ", all ", $q->rows, "
+";
+    "#;
+    let mut client = tool::command("perl", ["-e", script])?;
+    client.arg(server.port.to_string());
+    let insert = "insert into t values (?, ?)";
+    let values = |events: &[Value], kind: &str, values: Value| -> Result<Value> {
+        let told = told(events, "mysql", kind, insert);
+        let mut all = told.iter();
+        let found = all.find(|event| event.pointer("/db/query/parameter") == Some(&values));
+        let found = found.map(|&event| event.clone());
+        found.with_context(|| format!("no insert of {values} by the {kind} but {told:?}"))
+    };
+    let events = watched(
+        node,
+        "mysql",
+        client,
+        &[
+            "rows 1
+rows 1",
+            "error 1062 23000",
+            "first seven, all 2",
+        ],
+        &["select b from t where a >= ? order by a"],
+    )?;
+    for kind in ["client", "server"] {
+        let inserted = values(&events, kind, json!({"0": "7", "1": "seven"}))?;
+        expect(&inserted, &[("/db/response/affected_rows", json!(1))])?;
+        let null = values(&events, kind, json!({"0": "8", "1": null}))?;
+        expect(&null, &[("/db/response/affected_rows", json!(1))])?;
+        let failed = values(&events, kind, json!({"0": "7", "1": "again"}))?;
+        expect(&failed, &[("/error/type", json!("1062"))])?;
+        let selected = told(&events, "mysql", kind, "select b from t where a >= ? order by a");
+        let selected = selected.iter().find(|event| event.pointer("/db/query/parameter").is_some());
+        let selected = selected.context("the execution was not told")?;
+        expect(
+            selected,
+            &[("/db/query/parameter/0", json!("7")), ("/db/response/returned_rows", json!(2))],
+        )?;
+    }
+    Ok(())
+}
+
 fn redis_and_redis_cli(node: &Node) -> Result<()> {
     let server = Database::redis()?;
     let script = "printf 'set k \"a b\"\\nget k\\nlpush k 1\\nrpush l 1 2 3\\nlrange l 0 -1\\nauth secret\\n' | \
@@ -143,7 +271,7 @@ fn redis_and_redis_cli(node: &Node) -> Result<()> {
             ("get k", vec![("/db/operation/name", json!("GET"))]),
             ("lpush k 1", vec![("/error/type", json!("WRONGTYPE"))]),
             ("lrange l 0 -1", vec![("/db/response/returned_rows", json!(3))]),
-            ("auth ***", vec![]),
+            ("auth ******", vec![]),
         ],
     )
 }

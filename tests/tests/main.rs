@@ -30,6 +30,7 @@ mod pair;
 mod plaintext;
 mod pods;
 mod programs;
+mod redaction;
 mod refusals;
 mod replay;
 mod restart;
@@ -85,6 +86,7 @@ const ALL: &[&[(&str, Test)]] = &[
     http2::nghttp::TESTS,
     http2::late::TESTS,
     grpc::TESTS,
+    redaction::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

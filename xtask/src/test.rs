@@ -36,6 +36,7 @@ fn test_packages() -> Result<()> {
     // Of the libraries whose functions the unit tests execute. The package of libgnutls has another
     // name in each release.
     let [gnutls, nspr, nss] = ["libgnutls.so.30", "libnspr4.so", "libssl3.so"].map(library);
+    let dbd_mariadb = library("perl5/5.36/DBD/MariaDB.pm");
     packages::ensure(
         "testing",
         &[
@@ -51,10 +52,13 @@ fn test_packages() -> Result<()> {
             Package::new("golang-go", "go"),
             Package::new("iproute2", "ip"),
             Package::new("libc6-dev", "/usr/include/stdio.h"),
+            Package::new("libdbd-mariadb-perl", &dbd_mariadb),
             Package::new("libnspr4", &nspr),
             Package::new("libnss3", &nss),
             Package::new("libssl-dev", "/usr/include/openssl/ssl.h"),
             Package::new("make", "make"),
+            Package::new("mariadb-client", "mariadb"),
+            Package::new("mariadb-server", "mariadbd"),
             Package::new("musl-tools", "musl-gcc"),
             Package::new("nghttp2-client", "nghttp"),
             Package::new("nghttp2-server", "nghttpd"),

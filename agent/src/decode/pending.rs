@@ -1,10 +1,12 @@
-//! One operation while its answer is awaited: a request in, a message out.
+//! Operations while their answers are awaited: requests in, messages out.
 
-use super::{Content, Message, Operation, Outcome, Role, System, moved};
+use std::collections::VecDeque;
+
+use super::{Content, Message, Operation, Outcome, Role, System, moved, protocol::Start};
 use crate::capture::{Call, ConnectionKey};
 
 /// More requests than this without an answer are no connection that can be followed.
-pub(super) const OUTSTANDING_LIMIT: usize = 4096;
+const OUTSTANDING_LIMIT: usize = 4096;
 
 /// How much of a statement or a command is kept.
 pub(super) const TEXT_LIMIT: usize = 64 << 10;
@@ -13,6 +15,8 @@ pub(super) const TEXT_LIMIT: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) operation: Operation,
+    /// Whether it is told only when it fails.
+    pub(super) quiet: bool,
     /// The call that moved its first byte.
     began: Call,
 }
@@ -22,7 +26,7 @@ impl Pending {
     pub(super) const fn request(system: System, role: Role, began: Call, size: u64) -> Self {
         let mut operation = Operation::new(system, role);
         operation.request_size = size;
-        Self { operation, began }
+        Self { operation, quiet: false, began }
     }
 
     /// What came without a request.
@@ -30,11 +34,11 @@ impl Pending {
         let mut operation = Operation::new(system, role);
         operation.response_size = size;
         operation.outcome = Some(Outcome::default());
-        Self { operation, began }
+        Self { operation, quiet: false, began }
     }
 
     /// How much memory it takes.
-    pub(super) fn weight(&self) -> usize {
+    fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let Operation { name, target, text: whole, parameters, .. } = &self.operation;
         let parameters = parameters.iter().map(|value| size_of_val(value) + text(value));
@@ -42,12 +46,122 @@ impl Pending {
     }
 
     /// `last` is the call that moved the last byte of the answer, where that was seen.
-    pub(super) fn message(mut self, connection: ConnectionKey, last: Option<&Call>) -> Message {
+    fn message(mut self, connection: ConnectionKey, last: Option<&Call>) -> Message {
         if self.operation.request_size > 0 && self.operation.outcome.is_some() {
             let began = moved(&self.began, self.operation.role.requests());
             self.operation.duration_ns = last.and_then(|last| last.returned.checked_sub(began));
         }
         let content = Content::Operation(Box::new(self.operation));
         Message { connection, call: self.began, content }
+    }
+}
+
+/// A request that awaits its answer, with what its protocol notes of it.
+#[derive(Debug)]
+pub(super) struct Awaiting<T> {
+    pub(super) pending: Pending,
+    pub(super) note: T,
+    weight: usize,
+}
+
+/// The requests of one connection that await their answers, in order.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    connection: ConnectionKey,
+    pub(super) role: Role,
+    awaiting: VecDeque<Awaiting<T>>,
+    /// How much memory they take.
+    pub(super) weight: usize,
+    /// Whether anything was recognised.
+    pub(super) begun: bool,
+}
+
+impl<T> Queue<T> {
+    pub(super) const fn new(start: &Start<'_>) -> Self {
+        Self {
+            connection: start.connection,
+            role: start.role,
+            awaiting: VecDeque::new(),
+            weight: 0,
+            begun: false,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.awaiting.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.awaiting.len()
+    }
+
+    pub(super) fn front(&self) -> Option<&Awaiting<T>> {
+        self.awaiting.front()
+    }
+
+    pub(super) fn front_mut(&mut self) -> Option<&mut Awaiting<T>> {
+        self.awaiting.front_mut()
+    }
+
+    /// What is noted of them, the oldest first.
+    pub(super) fn notes(&mut self) -> impl DoubleEndedIterator<Item = &mut T> + ExactSizeIterator {
+        self.awaiting.iter_mut().map(|awaiting| &mut awaiting.note)
+    }
+
+    /// Gives `false` when there are too many to be followed.
+    pub(super) fn push(&mut self, pending: Pending, note: T) -> bool {
+        let weight = pending.weight();
+        self.weight = self.weight.saturating_add(weight);
+        self.awaiting.push_back(Awaiting { pending, note, weight });
+        self.awaiting.len() <= OUTSTANDING_LIMIT
+    }
+
+    /// What is told of no request, or has no answer.
+    pub(super) fn tell(&mut self, pending: Pending, last: Option<&Call>, out: &mut Vec<Message>) {
+        self.begun = true;
+        out.push(pending.message(self.connection, last));
+    }
+
+    /// The oldest one has its answer, or, without a call, never gets one.
+    pub(super) fn end_front(&mut self, last: Option<&Call>, out: &mut Vec<Message>) {
+        self.end(0, last, out);
+    }
+
+    fn end(&mut self, at: usize, last: Option<&Call>, out: &mut Vec<Message>) {
+        let Some(Awaiting { pending, weight, .. }) = self.awaiting.remove(at) else { return };
+        self.weight = self.weight.saturating_sub(weight);
+        self.begun |= last.is_some();
+        let failed = pending.operation.outcome.as_ref().is_some_and(|outcome| outcome.failed);
+        if failed || !pending.quiet {
+            out.push(pending.message(self.connection, last));
+        }
+    }
+
+    /// Takes those behind the first out of which this is said, without a word.
+    pub(super) fn drop_behind_front(&mut self, mut dropped: impl FnMut(&T) -> bool) {
+        let mut first = true;
+        self.awaiting.retain(|next| std::mem::take(&mut first) || !dropped(&next.note));
+        self.weight = self.awaiting.iter().map(|awaiting| awaiting.weight).sum();
+    }
+
+    /// None of them gets its answer.
+    pub(super) fn tell_unanswered(&mut self, out: &mut Vec<Message>) {
+        for Awaiting { pending, .. } in &mut self.awaiting {
+            if pending.operation.outcome.take().is_some() {
+                pending.operation.truncated = true;
+            }
+        }
+        while !self.awaiting.is_empty() {
+            self.end_front(None, out);
+        }
+    }
+
+    /// What they would get is lost. As long as nothing was recognised they are not told either.
+    pub(super) fn lose(&mut self, out: &mut Vec<Message>) {
+        if self.begun {
+            self.tell_unanswered(out);
+        }
+        self.awaiting.clear();
+        self.weight = 0;
     }
 }

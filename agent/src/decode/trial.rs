@@ -135,8 +135,8 @@ fn timeless(messages: &[Message]) -> Vec<Operation> {
     operations
 }
 
-/// Splits every event at every byte, and into pieces of random sizes: nothing changes.
-pub(super) fn splits_change_nothing(events: &[Event], random: &mut Random) {
+/// Splits every event at every byte: nothing changes.
+fn splits_change_nothing(events: &[Event]) {
     let expect = timeless(&decode(events));
     for (index, event) in events.iter().enumerate() {
         let Event::Data(direction, bytes) = event else { continue };
@@ -148,25 +148,24 @@ pub(super) fn splits_change_nothing(events: &[Event], random: &mut Random) {
             assert_eq!(timeless(&decode(&split)), expect, "{split:?}");
         }
     }
-    random_splits_change_nothing(events, random);
 }
 
-pub(super) fn random_splits_change_nothing(events: &[Event], random: &mut Random) {
-    let expect = timeless(&decode(events));
+/// The same in pieces of random sizes.
+fn pieces(events: &[Event], largest: usize, random: &mut Random) -> Vec<Event> {
     let mut split = Vec::new();
     for event in events {
         let Event::Data(direction, mut bytes) = event.clone() else { continue };
         while !bytes.is_empty() {
-            let rest = bytes.split_off((1 + random.below(40)).min(bytes.len()));
+            let rest = bytes.split_off((1 + random.below(largest)).min(bytes.len()));
             split.push(Event::Data(direction, bytes));
             bytes = rest;
         }
     }
-    assert_eq!(timeless(&decode(&split)), expect);
+    split
 }
 
 /// Loses stretches of some events, and returns what is told then.
-pub(super) fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) -> Vec<Operation> {
+fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) -> Vec<Operation> {
     let mut trial = Trial::new();
     for event in events {
         let Event::Data(direction, bytes) = event else { continue };
@@ -188,7 +187,7 @@ pub(super) fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) ->
 }
 
 /// Changed bytes of a conversation, and noise: no panic, bounded memory.
-pub(super) fn noise(events: &[Event], bytes: usize, random: &mut Random) {
+fn noise(events: &[Event], bytes: usize, random: &mut Random) {
     let mut done = 0;
     while done < bytes {
         let mut trial = Trial::new();
@@ -224,4 +223,70 @@ impl Random {
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 >> 33).unwrap() % limit
     }
+}
+
+/// So many exchanges of a protocol, each told with a text of its own.
+pub(super) type Talk = fn(usize, &mut Random) -> Vec<Event>;
+
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// However the bytes of a conversation are split, the same is told: some of it at every byte, all of
+/// it into single bytes and pieces of random sizes.
+pub(super) fn splitting_changes_nothing(talk: Talk) {
+    let mut random = Random(SEED);
+    splits_change_nothing(&talk(15, &mut random));
+    let events = talk(10_000, &mut random);
+    let whole = timeless(&decode(&events));
+    assert!(whole.len() >= 10_000, "{} operations", whole.len());
+    assert!(whole.iter().all(|operation| !operation.truncated && operation.outcome.is_some()));
+    for largest in [1, 40] {
+        assert_eq!(timeless(&decode(&pieces(&events, largest, &mut random))), whole);
+    }
+}
+
+/// What is told in spite of lost bytes is what was said: no answer is told as that of another
+/// request, and no field is another's. At least so many of 10,000 exchanges are told whole.
+pub(super) fn gaps_make_nothing_wrong(talk: Talk, least: usize) {
+    let mut random = Random(SEED);
+    let mut paired = 0;
+    for _ in 0..100 {
+        let events = talk(100, &mut random);
+        let whole = timeless(&decode(&events));
+        for told in with_gaps(&events, &mut random, 10) {
+            if told.truncated {
+                continue;
+            }
+            let said = |whole: &&Operation| is_part(&told, whole);
+            assert!(whole.iter().any(|whole| said(&whole)), "invented: {told:?}");
+            paired += usize::from(told.request_size > 0 && told.outcome.is_some());
+        }
+    }
+    assert!(paired > least, "{paired} exchanges are told whole");
+}
+
+/// Whether an operation is another one, but for what is absent.
+fn is_part(told: &Operation, whole: &Operation) -> bool {
+    let mut expect = whole.clone();
+    if told.outcome.is_none() {
+        (expect.outcome, expect.response_size) = (None, 0);
+    }
+    if told.text.is_none() {
+        expect.text = None;
+        // Without the statement, values may be all that is known of it, or not.
+        if told.parameters.is_empty() {
+            expect.parameters.clear();
+        }
+    }
+    if told.name.is_none() {
+        expect.name = None;
+    }
+    expect.duration_ns = told.duration_ns;
+    *told == expect
+}
+
+/// Changed bytes of a conversation, and noise: no panic, bounded memory.
+pub(super) fn noise_never_panics(talk: Talk) {
+    let mut random = Random(SEED);
+    let events = talk(50, &mut random);
+    noise(&events, 64 << 20, &mut random);
 }

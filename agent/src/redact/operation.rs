@@ -55,7 +55,8 @@ fn authenticates(name: &str) -> bool {
     ["auth", "sasl", "login", "password"].iter().any(|word| name.contains(word))
 }
 
-/// `AUTH [user] password`, `HELLO 3 AUTH user password`, `ACL SETUSER`, `CONFIG SET`, `MIGRATE`.
+/// `AUTH [user] password`, `HELLO 3 AUTH user password`, `ACL SETUSER`, `CONFIG SET`, `MIGRATE`,
+/// `SENTINEL SET master option value`.
 fn redis(text: &str) -> Option<usize> {
     match word(text, 0).to_ascii_uppercase().as_str() {
         "AUTH" => Some(behind(text, 1)),
@@ -66,6 +67,7 @@ fn redis(text: &str) -> Option<usize> {
             (tail.contains("pass") || tail.contains("auth")).then(|| behind(text, 2))
         }
         "MIGRATE" => Some(behind(text, 2)),
+        "SENTINEL" if word(text, 1).eq_ignore_ascii_case("set") => Some(behind(text, 3)),
         _ => None,
     }
 }

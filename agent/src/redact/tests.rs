@@ -120,6 +120,12 @@ fn no_secret_of_an_operation_is_left() {
     operation(Redis, "HELLO", "HELLO 3 AUTH me hunter2", "HELLO 3 ***************");
     operation(Redis, "ACL", "ACL SETUSER me on >hunter2", "ACL SETUSER **************");
     operation(Redis, "CONFIG", "config set requirepass hunter2", "config set *******************");
+    operation(
+        Redis,
+        "SENTINEL",
+        "SENTINEL set me auth-pass hunter2",
+        "SENTINEL set me *****************",
+    );
     operation(Redis, "GET", "GET auth", "GET auth");
     operation(Smtp, "AUTH", "AUTH PLAIN hunter2", "AUTH PLAIN *******");
     operation(Smtp, "AUTH", "hunter2", "*******");

@@ -15,7 +15,12 @@ const ERR: u8 = 0xff;
 
 impl Mysql {
     /// Whether the connection can be followed further.
-    pub(super) fn answer(&mut self, call: &Call, packet: &Packet, out: &mut Vec<Message>) -> bool {
+    pub(super) fn answered(
+        &mut self,
+        call: &Call,
+        packet: &Packet,
+        out: &mut Vec<Message>,
+    ) -> bool {
         let first = packet.payload.first().copied();
         let is_eof = first == Some(EOF) && packet.length == 5;
         let Some(front) = self.awaiting.front_mut() else {
@@ -23,32 +28,31 @@ impl Mysql {
             return is_eof && self.may_end_late;
         };
         let fresh = front.pending.operation.response_size == 0;
-        if fresh && packet.sequence != 1 && front.phase != Phase::Authentication {
+        if fresh && packet.sequence != 1 && front.note != Phase::Authentication {
             return is_eof && self.may_end_late;
         }
         let operation = &mut front.pending.operation;
         operation.response_size = operation.response_size.saturating_add(packet.size);
         operation.truncated |= packet.lost;
         let outcome = operation.outcome.get_or_insert_default();
-        let phase = front.phase;
+        let phase = front.note;
         if first == Some(ERR) && !matches!(phase, Phase::Columns(_) | Phase::Definitions(..)) {
             let (returned, affected) = (outcome.returned, outcome.affected);
             *outcome = error(&packet.payload);
             (outcome.returned, outcome.affected) = (returned, affected);
-            self.end_front(Some(call), out);
+            self.awaiting.end_front(Some(call), out);
             return true;
         }
         match (phase, first) {
             (Phase::Authentication, Some(0)) => {
-                self.end_front(Some(call), out);
-                self.over |= self.compresses;
-                return true;
+                self.awaiting.end_front(Some(call), out);
+                return !self.compresses;
             }
             // More of the exchange, or another method.
             (Phase::Authentication, Some(1 | EOF)) => return true,
             (Phase::Text, _) => {
                 outcome.message = Some(text(&packet.payload));
-                self.end_front(Some(call), out);
+                self.awaiting.end_front(Some(call), out);
                 return true;
             }
             _ => {}
@@ -62,14 +66,14 @@ impl Mysql {
         let deprecates = self.deprecates_eof;
         let front = self.awaiting.front_mut()?;
         let outcome = front.pending.operation.outcome.get_or_insert_default();
-        match front.phase {
+        match front.note {
             Phase::First if first == Some(0) => {
                 let (affected, status) = ok(&packet.payload)?;
                 outcome.affected = Some(outcome.affected.unwrap_or(0).saturating_add(affected));
                 self.next_result(status, call, out);
             }
             // COM_SET_OPTION and COM_DEBUG.
-            Phase::First if is_eof => self.end_front(Some(call), out),
+            Phase::First if is_eof => self.awaiting.end_front(Some(call), out),
             // LOCAL INFILE: the client sends the file, an OK_Packet follows.
             Phase::First if first == Some(0xfb) => {}
             Phase::First => {
@@ -77,21 +81,21 @@ impl Mysql {
                 let columns = fields.length().filter(|columns| (1..=65_535).contains(columns))?;
                 outcome.returned.get_or_insert(0);
                 // MariaDB: whether the columns are sent, or are as before.
-                front.phase = match fields.0 {
+                front.note = match fields.0 {
                     [] | [1] => Phase::Columns(columns),
-                    [0] => Phase::Rows,
+                    [0] => Phase::AfterColumns,
                     _ => return None,
                 };
             }
             Phase::Columns(left) => {
-                front.phase = if left > 1 { Phase::Columns(left - 1) } else { Phase::AfterColumns };
+                front.note = if left > 1 { Phase::Columns(left - 1) } else { Phase::AfterColumns };
             }
             Phase::AfterColumns if is_eof && deprecates != Some(true) => {
                 self.deprecates_eof = Some(false);
-                front.phase = Phase::Rows;
+                front.note = Phase::Rows;
                 let mut fields = Fields(packet.payload.get(3..)?);
                 if fields.int(2)? & CURSOR_EXISTS != 0 {
-                    self.end_front(Some(call), out);
+                    self.awaiting.end_front(Some(call), out);
                 }
             }
             Phase::AfterColumns => {
@@ -99,7 +103,7 @@ impl Mysql {
                     return None;
                 }
                 self.deprecates_eof = Some(true);
-                front.phase = Phase::Rows;
+                front.note = Phase::Rows;
                 return self.results(call, packet, out);
             }
             Phase::Rows if first == Some(EOF) && packet.length < 0xff_ffff => {
@@ -137,17 +141,17 @@ impl Mysql {
         if parameters + columns == 0 {
             // The packet that ends them may follow.
             self.may_end_late = self.deprecates_eof != Some(true);
-            self.end_front(Some(call), out);
+            self.awaiting.end_front(Some(call), out);
         } else if let Some(front) = self.awaiting.front_mut() {
-            front.phase = Phase::Definitions(parameters, columns);
+            front.note = Phase::Definitions(parameters, columns);
         }
     }
 
     fn next_result(&mut self, status: u64, call: &Call, out: &mut Vec<Message>) {
         if status & MORE_RESULTS == 0 {
-            self.end_front(Some(call), out);
+            self.awaiting.end_front(Some(call), out);
         } else if let Some(front) = self.awaiting.front_mut() {
-            front.phase = Phase::First;
+            front.note = Phase::First;
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Packets of the client: commands, and what they execute.
 
 use super::{
-    Awaiting, Mysql, Phase, Statement,
+    Mysql, Phase, Statement,
     fields::{Fields, text},
     packets::Packet,
     values,
 };
 use crate::decode::{
-    Message, System,
-    pending::{OUTSTANDING_LIMIT, Pending, TEXT_LIMIT},
+    System,
+    pending::{Pending, TEXT_LIMIT},
     postgresql::first_word,
 };
 
@@ -17,7 +17,7 @@ const STATEMENTS_BYTES: usize = 1 << 20;
 
 impl Mysql {
     /// Whether the connection can be followed further.
-    pub(super) fn ask(&mut self, packet: &Packet, out: &mut Vec<Message>) -> bool {
+    pub(super) fn request(&mut self, packet: &Packet) -> bool {
         let (began, size) = (packet.began, packet.size);
         // What goes on: authentication, a file.
         if packet.sequence != 0 && !self.awaiting.is_empty() {
@@ -27,7 +27,7 @@ impl Mysql {
             }
             return true;
         }
-        let mut pending = Pending::request(System::Mysql, self.role, began, size);
+        let mut pending = Pending::request(System::Mysql, self.awaiting.role, began, size);
         pending.operation.truncated = !packet.whole;
         let phase = if packet.sequence == 0 {
             match self.command(packet, &mut pending) {
@@ -40,13 +40,7 @@ impl Mysql {
             Phase::Authentication
         };
         self.pipelines |= !self.awaiting.is_empty();
-        self.weight += pending.weight();
-        self.awaiting.push_back(Awaiting { pending, phase });
-        if self.awaiting.len() > OUTSTANDING_LIMIT {
-            self.tell_unanswered(out);
-            return false;
-        }
-        true
+        self.awaiting.push(pending, phase)
     }
 
     fn handshake(&mut self, packet: &Packet, pending: &mut Pending) {

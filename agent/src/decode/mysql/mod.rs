@@ -12,18 +12,25 @@ mod packets;
 mod tests;
 mod values;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
-use self::packets::{Reader, Step};
+use self::packets::{Packet, Packets};
 use super::{
     Message, Role,
-    pending::Pending,
+    dialogue::{Conversation, Dialogue},
+    pending::Queue,
     postgresql::first_word,
-    protocol::{Family, Flow, Guess, Protocol, Sighting, Start},
+    protocol::{Family, Guess, Sighting, Start},
 };
-use crate::capture::{Call, ConnectionKey, Direction};
+use crate::capture::Call;
 
-pub(super) const FAMILY: Family = Family { guess, start: |start| Box::new(Mysql::new(start)) };
+pub(super) const FAMILY: Family = Family {
+    guess,
+    start: |start| {
+        let (requests, answers) = (Packets::new(), Packets::new());
+        Box::new(Conversation::new(start, Mysql::new(start), requests, answers))
+    },
+};
 
 const CLIENT_PROTOCOL_41: u64 = 0x200;
 const CLIENT_SSL: u64 = 0x800;
@@ -80,12 +87,6 @@ fn is_query(payload: &[u8]) -> bool {
     text.ok().and_then(first_word).is_some_and(|word| VERBS.contains(&word.as_str()))
 }
 
-#[derive(Debug)]
-struct Awaiting {
-    pending: Pending,
-    phase: Phase,
-}
-
 /// What the next packet of the answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -116,122 +117,64 @@ struct Statement {
 
 /// The MySQL side of one connection.
 #[derive(Debug)]
-pub(super) struct Mysql {
-    connection: ConnectionKey,
-    role: Role,
-    client: Reader,
-    server: Reader,
-    awaiting: VecDeque<Awaiting>,
-    weight: usize,
+struct Mysql {
+    awaiting: Queue<Phase>,
     statements: HashMap<u64, Statement>,
     /// Whether EOF packets are left out; the first result set tells where the client's was not seen.
     deprecates_eof: Option<bool>,
     compresses: bool,
     may_end_late: bool,
-    /// Joined here, or bytes were lost.
-    lost: bool,
     /// A command was sent before the answer to the one before it.
     pipelines: bool,
-    begun: bool,
-    over: bool,
 }
 
 impl Mysql {
     fn new(start: &Start<'_>) -> Self {
         Self {
-            connection: start.connection,
-            role: start.role,
-            client: Reader::default(),
-            server: Reader::default(),
-            awaiting: VecDeque::new(),
-            weight: 0,
+            awaiting: Queue::new(start),
             statements: HashMap::new(),
             deprecates_eof: None,
             compresses: false,
             may_end_late: false,
-            lost: true,
             pipelines: false,
-            begun: false,
-            over: false,
         }
     }
+}
 
-    fn push_client(
-        &mut self,
-        call: &Call,
-        mut input: &[u8],
-        out: &mut Vec<Message>,
-    ) -> Option<usize> {
+impl Dialogue for Mysql {
+    type Requests = Packets;
+    type Answers = Packets;
+    type Note = Phase;
+
+    fn queue(&self) -> &Queue<Phase> {
+        &self.awaiting
+    }
+
+    fn queue_mut(&mut self) -> &mut Queue<Phase> {
+        &mut self.awaiting
+    }
+
+    fn resumes(&mut self, input: &[u8]) -> bool {
         // The bytes that told the protocol come first.
-        if self.lost && self.begun && !is_whole_command(input) {
-            return None;
-        }
-        self.lost = false;
-        loop {
-            match self.client.step(call, &mut input) {
-                Step::More => return None,
-                Step::Malformed => return Some(input.len()),
-                Step::Packet(packet) => {
-                    if !self.ask(&packet, out) {
-                        return Some(input.len());
-                    }
-                }
-            }
-        }
+        !self.awaiting.begun || is_whole_command(input)
     }
 
-    fn push_server(
-        &mut self,
-        call: &Call,
-        mut input: &[u8],
-        out: &mut Vec<Message>,
-    ) -> Option<usize> {
-        if self.lost {
-            return None;
-        }
-        loop {
-            match self.server.step(call, &mut input) {
-                Step::More => return None,
-                Step::Malformed => return Some(input.len()),
-                Step::Packet(packet) => {
-                    if !self.answer(call, &packet, out) || self.over {
-                        return Some(input.len());
-                    }
-                }
-            }
-        }
+    fn ask(&mut self, request: &Packet, _out: &mut Vec<Message>) -> bool {
+        self.request(request)
     }
 
-    fn end_front(&mut self, last: Option<&Call>, out: &mut Vec<Message>) {
-        if let Some(Awaiting { pending, .. }) = self.awaiting.pop_front() {
-            self.weight = self.weight.saturating_sub(pending.weight());
-            self.begun = true;
-            out.push(pending.message(self.connection, last));
-        }
+    fn answer(&mut self, call: &Call, answer: &Packet, out: &mut Vec<Message>) -> bool {
+        self.answered(call, answer, out)
     }
 
-    fn tell_unanswered(&mut self, out: &mut Vec<Message>) {
-        for awaiting in &mut self.awaiting {
-            if awaiting.pending.operation.outcome.take().is_some() {
-                awaiting.pending.operation.truncated = true;
-            }
-        }
-        while !self.awaiting.is_empty() {
-            self.end_front(None, out);
-        }
-        self.weight = 0;
-    }
-
-    fn lose(&mut self, out: &mut Vec<Message>) {
-        if self.begun {
-            self.tell_unanswered(out);
-        }
-        self.awaiting.clear();
-        self.weight = 0;
+    fn lose(&mut self) -> bool {
         self.statements.clear();
-        (self.client, self.server) = (Reader::default(), Reader::default());
-        self.lost = true;
-        self.over |= self.pipelines || !self.begun;
+        !self.pipelines && self.awaiting.begun
+    }
+
+    fn held(&self) -> usize {
+        let statements = self.statements.values();
+        statements.map(|known| known.sql.len() + 2 * known.types.len()).sum()
     }
 }
 
@@ -240,52 +183,4 @@ fn is_whole_command(bytes: &[u8]) -> bool {
     let Some((&[a, b, c, 0], payload)) = bytes.split_first_chunk() else { return false };
     let length = u32::from_le_bytes([a, b, c, 0]) as usize;
     length == payload.len() && matches!(payload.first(), Some(2 | 3 | 0x0e | 0x16 | 0x17 | 0x1f))
-}
-
-impl Protocol for Mysql {
-    fn push(&mut self, call: &Call, at: Direction, bytes: &[u8], out: &mut Vec<Message>) -> Flow {
-        let left = if self.over {
-            Some(bytes.len())
-        } else if at == self.role.requests() {
-            self.push_client(call, bytes, out)
-        } else {
-            self.push_server(call, bytes, out)
-        };
-        let Some(left) = left else { return Flow::Open };
-        if self.begun {
-            self.tell_unanswered(out);
-        }
-        Flow::over(self.unread(), at, left)
-    }
-
-    fn gap(&mut self, at: Direction, length: u64, out: &mut Vec<Message>) {
-        let reader = if at == self.role.requests() { &mut self.client } else { &mut self.server };
-        if self.lost || reader.skip(length) {
-            return;
-        }
-        self.lose(out);
-    }
-
-    fn finish(mut self: Box<Self>, _complete: bool, out: &mut Vec<Message>) {
-        self.tell_unanswered(out);
-    }
-
-    fn is_begun(&self) -> bool {
-        self.begun
-    }
-
-    fn held(&self) -> usize {
-        let statements = self.statements.values();
-        let statements = statements.map(|known| known.sql.len() + 2 * known.types.len());
-        self.client.held() + self.server.held() + self.weight + statements.sum::<usize>()
-    }
-
-    fn unread(&self) -> [usize; 2] {
-        let (client, server) = (self.client.unread(), self.server.unread());
-        Direction::BOTH.map(|at| if at == self.role.requests() { client } else { server })
-    }
-
-    fn give_up(&mut self, out: &mut Vec<Message>) {
-        self.lose(out);
-    }
 }

@@ -1,21 +1,22 @@
 //! Messages of the client.
 
 use super::{
-    Awaiting, Kind, Postgresql,
+    Asked, Kind, Postgresql,
     fields::{Fields, first_word, text},
-    frames::Frame,
+    frames,
     probe::CANCEL,
     statements::{Statement, Undo},
 };
 use crate::decode::{
     Message, System,
-    pending::{OUTSTANDING_LIMIT, Pending, TEXT_LIMIT},
+    frames::Frame,
+    pending::{Pending, TEXT_LIMIT},
 };
 
 impl Postgresql {
     /// Whether the connection can be followed further.
-    pub(super) fn ask(&mut self, frame: &Frame, out: &mut Vec<Message>) -> bool {
-        let kind = match frame.kind {
+    pub(super) fn message(&mut self, frame: &Frame, out: &mut Vec<Message>) -> bool {
+        let kind = match frames::kind(frame) {
             0 => return self.begin(frame, out),
             b'p' => Kind::Authentication,
             b'Q' | b'F' => Kind::Query,
@@ -28,7 +29,7 @@ impl Postgresql {
             b'S' if self.copies_in => return true,
             b'S' => Kind::Sync,
             b'd' | b'c' | b'f' => {
-                self.copies_in &= frame.kind == b'd';
+                self.copies_in &= frames::kind(frame) == b'd';
                 if let Some(front) = self.awaiting.front_mut() {
                     let size = &mut front.pending.operation.request_size;
                     *size = size.saturating_add(frame.size);
@@ -39,25 +40,26 @@ impl Postgresql {
             // Flush, Terminate.
             _ => return true,
         };
-        let mut pending = Pending::request(System::Postgresql, self.role, frame.began, frame.size);
+        let mut pending =
+            Pending::request(System::Postgresql, self.awaiting.role, frame.began, frame.size);
         pending.operation.truncated = !frame.whole && kind != Kind::Authentication || frame.lost;
         let undo = self.read(kind, frame, &mut pending);
         if undo.is_none() && matches!(kind, Kind::Parse | Kind::Bind | Kind::Close) {
             // Some name has got another meaning, nobody knows which.
             self.forget();
         }
-        self.wait(Awaiting { kind, pending, undo }, out)
+        self.wait(pending, Asked { kind, undo })
     }
 
     fn begin(&mut self, frame: &Frame, out: &mut Vec<Message>) -> bool {
-        let mut pending = Pending::request(System::Postgresql, self.role, frame.began, frame.size);
+        let mut pending =
+            Pending::request(System::Postgresql, self.awaiting.role, frame.began, frame.size);
         let mut fields = Fields(&frame.body);
         if fields.take(4) == Some(&CANCEL) {
             // It has no answer, and its key is a secret.
             pending.operation.name = Some("CancelRequest".to_owned());
             pending.operation.text = Some("CancelRequest".to_owned());
-            self.begun = true;
-            out.push(pending.message(self.connection, None));
+            self.awaiting.tell(pending, None, out);
             return true;
         }
         let mut line = "StartupMessage".to_owned();
@@ -67,21 +69,16 @@ impl Postgresql {
         }
         pending.operation.name = Some("StartupMessage".to_owned());
         pending.operation.text = Some(line);
-        self.wait(Awaiting { kind: Kind::Authentication, pending, undo: None }, out)
+        self.wait(pending, Asked { kind: Kind::Authentication, undo: None })
     }
 
-    fn wait(&mut self, awaiting: Awaiting, out: &mut Vec<Message>) -> bool {
+    fn wait(&mut self, mut pending: Pending, asked: Asked) -> bool {
         let ready = |kind| matches!(kind, Kind::Query | Kind::Sync);
-        if ready(awaiting.kind) {
-            self.pipelines |= self.awaiting.iter().any(|before| ready(before.kind));
+        if ready(asked.kind) {
+            self.pipelines |= self.awaiting.notes().any(|before| ready(before.kind));
         }
-        self.weight += awaiting.pending.weight();
-        self.awaiting.push_back(awaiting);
-        if self.awaiting.len() > OUTSTANDING_LIMIT {
-            self.tell_unanswered(out);
-            return false;
-        }
-        true
+        pending.quiet = !matches!(asked.kind, Kind::Query | Kind::Execute | Kind::Authentication);
+        self.awaiting.push(pending, asked)
     }
 
     /// Fills in what a message says, and takes note of names.
@@ -93,7 +90,7 @@ impl Postgresql {
                 operation.name = Some("PasswordMessage".to_owned());
                 operation.text = operation.name.clone();
             }
-            Kind::Query if frame.kind == b'F' => {
+            Kind::Query if frames::kind(frame) == b'F' => {
                 operation.name = Some("FunctionCall".to_owned());
                 operation.target = fields.int32().map(|oid| oid.cast_unsigned().to_string());
             }
@@ -166,6 +163,6 @@ impl Postgresql {
     /// No name has a known meaning, nor had one before.
     fn forget(&mut self) {
         self.statements.clear();
-        self.awaiting.iter_mut().for_each(|awaiting| awaiting.undo = None);
+        self.awaiting.notes().for_each(|asked| asked.undo = None);
     }
 }

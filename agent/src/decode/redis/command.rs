@@ -1,8 +1,8 @@
-//! A value that a client sent in, the command out: its text, without secrets, and what it changes.
+//! A value that a client sent in, the command out: its text, and what it changes.
 
 use std::fmt::Write as _;
 
-use super::value::Value;
+use super::{Asked, value::Value};
 use crate::decode::{
     Role, System,
     pending::{Pending, TEXT_LIMIT},
@@ -94,8 +94,8 @@ fn is_known(word: &[u8]) -> bool {
     !word.is_empty() && KNOWN.contains(&format!(" {} ", word.to_ascii_uppercase()))
 }
 
-/// The operation, its effect, and how many values answer it. `None` for what is no command.
-pub(super) fn read(value: Value, role: Role) -> Option<(Pending, Effect, u64)> {
+/// The operation. `None` for what is no command.
+pub(super) fn read(value: &Value, role: Role) -> Option<(Pending, Asked)> {
     let first = value.parts.first()?;
     let name = String::from_utf8_lossy(&first.bytes).to_ascii_uppercase();
     let word = |index: usize| value.part(index).to_ascii_uppercase();
@@ -113,15 +113,15 @@ pub(super) fn read(value: Value, role: Role) -> Option<(Pending, Effect, u64)> {
     let arguments = value.count.map_or(value.parts.len() as u64, |count| count).saturating_sub(1);
     let replies = if name.ends_with("SUBSCRIBE") { arguments.max(1) } else { 1 };
     let mut pending = Pending::request(System::Redis, role, value.began, value.size);
-    let (text, cut) = text(&name, &value);
+    let (text, cut) = text(value);
     pending.operation.truncated = cut || value.cut;
     pending.operation.text = Some(text);
     pending.operation.name = Some(name.chars().take(64).collect());
-    Some((pending, effect, replies))
+    Some((pending, Asked { replies, effect }))
 }
 
 /// The command with its arguments, and whether some of it is left out.
-fn text(name: &str, value: &Value) -> (String, bool) {
+fn text(value: &Value) -> (String, bool) {
     let mut text = String::new();
     for (index, part) in value.parts.iter().enumerate() {
         if text.len() >= TEXT_LIMIT {
@@ -130,36 +130,9 @@ fn text(name: &str, value: &Value) -> (String, bool) {
         if index > 0 {
             text.push(' ');
         }
-        if is_secret(name, value, index) {
-            text.push_str("***");
-        } else {
-            write_argument(&part.bytes, &mut text);
-        }
+        write_argument(&part.bytes, &mut text);
     }
     (text, false)
-}
-
-/// Passwords are not shown.
-fn is_secret(name: &str, value: &Value, index: usize) -> bool {
-    let is = |at: usize, word: &str| value.part(at).eq_ignore_ascii_case(word.as_bytes());
-    let before = |back: usize, word: &str| index.checked_sub(back).is_some_and(|at| is(at, word));
-    match name {
-        "AUTH" => index > 0,
-        "HELLO" => index > 2 && (before(1, "AUTH") || before(2, "AUTH")),
-        "MIGRATE" => index > 5 && (before(1, "AUTH") || before(1, "AUTH2") || before(2, "AUTH2")),
-        "CONFIG" => {
-            let secret =
-                ["requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"];
-            is(1, "SET") && index > 2 && secret.iter().any(|word| before(1, word))
-        }
-        "ACL" => {
-            is(1, "SETUSER")
-                && index > 2
-                && b"><#!".contains(value.part(index).first().unwrap_or(&0))
-        }
-        "SENTINEL" => is(1, "SET") && (before(1, "auth-pass") || before(1, "sentinel-pass")),
-        _ => false,
-    }
 }
 
 /// As redis-cli reads it back: in quotes where it is more than one plain word.

@@ -1,7 +1,10 @@
 //! Bytes of one direction in, RESP values out: walked over without keeping more than the beginning
 //! of each.
 
-use crate::capture::Call;
+use crate::{
+    capture::Call,
+    decode::dialogue::{Reader, Step},
+};
 
 /// A line with a number, a simple string or an error.
 const LINE_LIMIT: usize = 64 << 10;
@@ -50,15 +53,9 @@ impl Value {
     }
 }
 
-pub(super) enum Step {
-    More,
-    Value(Value),
-    Malformed,
-}
-
 /// Walks over the values of one direction.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct Values {
     commands: bool,
     /// How many bytes of scalars are kept of a value, and how many scalars.
     keep: usize,
@@ -73,7 +70,7 @@ pub(super) struct Reader {
     kept: usize,
 }
 
-impl Reader {
+impl Values {
     pub(super) const fn commands() -> Self {
         Self::new(true, crate::decode::pending::TEXT_LIMIT, 1024)
     }
@@ -93,70 +90,6 @@ impl Reader {
             open: Vec::new(),
             kept: 0,
         }
-    }
-
-    /// Whether nothing of a value was seen.
-    pub(super) const fn is_between(&self) -> bool {
-        self.value.is_none()
-    }
-
-    pub(super) fn reset(&mut self) {
-        *self = Self::new(self.commands, self.keep, self.parts);
-    }
-
-    pub(super) fn held(&self) -> usize {
-        self.line.len() + self.kept
-    }
-
-    /// Bytes of a value that is not complete, of which nothing was told.
-    pub(super) fn unread(&self) -> usize {
-        let size = self.value.as_ref().map_or(0, |value| value.size);
-        usize::try_from(size).unwrap_or(usize::MAX)
-    }
-
-    /// Passes over lost bytes; `false` when it is not known what they were.
-    pub(super) fn skip(&mut self, length: u64) -> bool {
-        // Its line end must come yet: a loss to the very end might be longer than it says.
-        let (Some(left), Some(value)) = (&mut self.bulk, &mut self.value) else { return false };
-        if length == 0 || length.saturating_add(2) > *left {
-            return false;
-        }
-        *left -= length;
-        value.size = value.size.saturating_add(length);
-        value.lost = true;
-        value.cut = true;
-        if let Some(part) = value.parts.last_mut() {
-            part.whole = false;
-        }
-        true
-    }
-
-    pub(super) fn step(&mut self, call: &Call, input: &mut &[u8]) -> Step {
-        while !input.is_empty() {
-            self.value.get_or_insert_with(|| Value {
-                began: *call,
-                size: 0,
-                kind: 0,
-                count: None,
-                null: false,
-                parts: Vec::new(),
-                cut: false,
-                lost: false,
-                bulks: true,
-            });
-            let done = if self.bulk.is_some() { self.bulk(input) } else { self.line(input) };
-            match done {
-                Some(false) => {}
-                None => return Step::Malformed,
-                Some(true) => {
-                    if let Some(value) = self.value.take() {
-                        self.reset();
-                        return Step::Value(value);
-                    }
-                }
-            }
-        }
-        Step::More
     }
 
     fn took(&mut self, length: usize) {
@@ -333,6 +266,67 @@ impl Reader {
         }
         self.open.push((elements, kind == b'|'));
         Some(false)
+    }
+}
+
+impl Reader for Values {
+    type Item = Value;
+
+    fn reset(&mut self) {
+        *self = Self::new(self.commands, self.keep, self.parts);
+    }
+
+    fn held(&self) -> usize {
+        self.line.len() + self.kept
+    }
+
+    fn unread(&self) -> usize {
+        let size = self.value.as_ref().map_or(0, |value| value.size);
+        usize::try_from(size).unwrap_or(usize::MAX)
+    }
+
+    fn skip(&mut self, length: u64) -> bool {
+        // Its line end must come yet: a loss to the very end might be longer than it says.
+        let (Some(left), Some(value)) = (&mut self.bulk, &mut self.value) else { return false };
+        if length == 0 || length.saturating_add(2) > *left {
+            return false;
+        }
+        *left -= length;
+        value.size = value.size.saturating_add(length);
+        value.lost = true;
+        value.cut = true;
+        if let Some(part) = value.parts.last_mut() {
+            part.whole = false;
+        }
+        true
+    }
+
+    fn step(&mut self, call: &Call, input: &mut &[u8]) -> Step<Value> {
+        while !input.is_empty() {
+            self.value.get_or_insert_with(|| Value {
+                began: *call,
+                size: 0,
+                kind: 0,
+                count: None,
+                null: false,
+                parts: Vec::new(),
+                cut: false,
+                lost: false,
+                bulks: true,
+            });
+            let done = if self.bulk.is_some() { self.bulk(input) } else { self.line(input) };
+            match done {
+                Some(false) => {}
+                None => return Step::Malformed,
+                Some(true) => {
+                    if let Some(value) = self.value.take() {
+                        self.reset();
+                        return Step::Item(value);
+                    }
+                }
+            }
+        }
+        Step::More
     }
 }
 
