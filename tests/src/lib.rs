@@ -32,4 +32,5 @@ pub mod schema;
 pub mod streams;
 pub mod talk;
 pub mod tool;
+pub mod tshark;
 pub mod wakeups;

@@ -25,6 +25,7 @@ mod missing;
 mod odd;
 mod output;
 mod pair;
+mod pcapng;
 mod plaintext;
 mod pods;
 mod programs;
@@ -79,6 +80,7 @@ const ALL: &[&[(&str, Test)]] = &[
     addresses::TESTS,
     exchanges::TESTS,
     databases::TESTS,
+    pcapng::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,
