@@ -98,7 +98,7 @@ impl Drop for Database {
 }
 
 /// A folder of the unprivileged user with a certificate.
-fn scratch() -> Result<TempDir> {
+pub fn scratch() -> Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("tlstap-database-").tempdir()?;
     let paths = ["key.pem", "certificate.pem"].map(|name| folder.path().join(name));
     let mut command = tool::command("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes"])?;
@@ -120,6 +120,7 @@ fn unprivileged(binary: PathBuf) -> Command {
     command
 }
 
-fn free_port() -> Result<u16> {
+/// A TCP port of 127.0.0.1 that nobody uses.
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -27,6 +27,7 @@ pub mod pace;
 pub mod podman;
 pub mod probed;
 pub mod process;
+pub mod pypi;
 pub mod recording;
 pub mod schema;
 pub mod streams;

@@ -5,6 +5,7 @@
 //! take Docker down after the last test; arguments are those of every Rust test binary.
 
 mod web;
+mod websockets;
 
 mod addresses;
 mod calls;
@@ -81,6 +82,7 @@ const ALL: &[&[(&str, Test)]] = &[
     exchanges::TESTS,
     databases::TESTS,
     pcapng::TESTS,
+    websockets::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     capture::{Call, Direction},
-    decode::{Operation, Request, Response, Role, System, Version},
+    decode::{Close, Opcode, Operation, Request, Response, Role, System, Version},
 };
 
 const CALL: Call = Call { tid: 1, thread_name: [0; 16], library: 0, entered: 1, returned: 2 };
@@ -162,4 +162,23 @@ fn raw_bytes_are_masked_across_records() {
     assert_eq!(shown, b"GET / HTTP/1.1\r\nAuthorization: Basic *******\r\nA: b\r\n");
     redactor.forget(KEY);
     assert!(redactor.streams.is_empty());
+}
+
+#[test]
+fn no_secret_of_a_websocket_message_is_left() {
+    let reason = Some("token=hunter2 own-77".to_owned());
+    let content = Content::WebSocket(Box::new(WebSocket {
+        role: Role::Client,
+        direction: Direction::Transmit,
+        opcode: Opcode::Text,
+        frames: 1,
+        compressed: false,
+        body: body(r#"{"password":"hunter2","text":"own-42"}"#),
+        unreadable: None,
+        close: Some(Close { code: None, reason }),
+    }));
+    let Content::WebSocket(websocket) = redacted(content) else { panic!("another") };
+    assert_eq!(websocket.body.bytes, r#"{"password":"*******","text":"******"}"#);
+    let close = websocket.close.unwrap();
+    assert_eq!(close.reason.as_deref(), Some("token=******* ******"));
 }

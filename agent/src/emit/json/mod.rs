@@ -8,6 +8,7 @@ mod operation;
 mod origin;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::io::{self, Write};
 
@@ -21,6 +22,7 @@ use self::{
     network::Network,
     operation::{Failure, Part},
     origin::{ContainerJson, K8s, ProcessJson, Thread, Tls},
+    websocket::WebSocketJson,
 };
 use super::escape;
 use crate::{
@@ -127,6 +129,10 @@ enum Rest<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Failure<'a>>,
     },
+    WebSocket {
+        kind: Role,
+        websocket: WebSocketJson<'a>,
+    },
     Opaque {
         bytes: Counts,
     },
@@ -157,6 +163,13 @@ impl<'a> Line<'a> {
             }
             Content::Operation(operation) => {
                 (operation.system.as_str(), None, Rest::of_operation(operation))
+            }
+            Content::WebSocket(websocket) => {
+                let rest = Rest::WebSocket {
+                    kind: websocket.role,
+                    websocket: WebSocketJson::of(websocket, bodies),
+                };
+                ("websocket", Some(websocket.direction), rest)
             }
             &Content::Opaque { bytes: [transmit, receive] } => {
                 ("opaque", None, Rest::Opaque { bytes: Counts { transmit, receive } })

@@ -8,7 +8,7 @@ use tlstap_ebpf::Function;
 use super::{super::sample, *};
 use crate::{
     capture::GapReason,
-    decode::{Grpc, Messages, Role, System, Version},
+    decode::{Grpc, Messages, Opcode, Role, System, Version},
     enrich::Container,
     inventory::{Finding, Status},
     resolve::{Class, FileKey, Method, Probe, Reason, Site},
@@ -222,6 +222,36 @@ fn opaque_connections() {
         false,
         &[("/type", Some(json!("opaque"))), ("/bytes", bytes), ("/network/io", None)],
     );
+}
+
+#[test]
+fn websocket_messages() {
+    let body = |text| Some(json!({"size": 3, "text": text}));
+    check(
+        &sample::websocket(Opcode::Text, b"hey"),
+        true,
+        &[
+            ("/type", Some(json!("websocket"))),
+            ("/kind", Some(json!("server"))),
+            ("/network/io/direction", Some(json!("receive"))),
+            ("/websocket/opcode", Some(json!("text"))),
+            ("/websocket/frames", Some(json!(2))),
+            ("/websocket/compressed", Some(json!(true))),
+            ("/websocket/body", body("hey")),
+            ("/websocket/close", None),
+        ],
+    );
+    check(
+        &sample::websocket(Opcode::Binary, b""),
+        true,
+        &[
+            ("/websocket/body", Some(json!({"size": 3, "truncated": true}))),
+            ("/websocket/unreadable", Some(json!("context-lost"))),
+        ],
+    );
+    let close = json!({"code": 1001, "reason": "away \u{1b}[31m"});
+    let closing = sample::websocket(Opcode::Close, b"abc");
+    check(&closing, false, &[("/websocket/close", Some(close)), ("/websocket/body/text", None)]);
 }
 
 #[test]

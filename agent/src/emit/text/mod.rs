@@ -6,6 +6,7 @@
 mod paint;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::io::{self, Write};
 
@@ -93,6 +94,7 @@ impl Text {
             Content::Closed { .. } => Ok(()),
             Content::Http(exchange) => self.exchange(exchange, &self.peer(record), out),
             Content::Operation(operation) => self.operation(operation, &self.peer(record), out),
+            Content::WebSocket(websocket) => self.websocket(websocket, &self.peer(record), out),
         }
     }
 
@@ -208,10 +210,16 @@ impl Text {
             let name = self.paint(CYAN, Escaped(name.as_bytes()).to_string());
             writeln!(out, "    {mark} {name}: {}", Escaped(value))?;
         }
+        if !body.bytes.is_empty() || body.truncated {
+            writeln!(out, "    {mark}")?;
+        }
+        self.body(mark, body, out)
+    }
+
+    fn body(&self, mark: char, body: &Body, out: &mut impl Write) -> io::Result<()> {
         if body.bytes.is_empty() && !body.truncated {
             return Ok(());
         }
-        writeln!(out, "    {mark}")?;
         match text_of(body) {
             Some(text) => {
                 for line in text.lines() {

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::{super::sample, *};
-use crate::decode::System;
+use crate::decode::{Opcode, System};
 
 const PLAIN: View = View { bodies: false, color: false, heading: false, zone: TimeZone::UTC };
 const BODIES: View = View { bodies: true, color: false, heading: false, zone: TimeZone::UTC };
@@ -48,6 +48,25 @@ fn an_exchange_is_a_line() {
         &record,
         "20:24:52.708  0123456789ab  curl[41]          \
          → ?           200   1.20 ms         -    5.16 kB~  (request not seen)\n",
+    );
+}
+
+#[test]
+fn a_websocket_message_is_a_line() {
+    let message = sample::websocket(Opcode::Text, b"hey");
+    let line = "20:24:52.708  web           curl[41]          \
+                ← text                            3 B              websocket\n";
+    check(&message, line);
+    assert_eq!(shown(BODIES, &[message]), format!("{line}    > hey\n"));
+    check(
+        &sample::websocket(Opcode::Binary, b""),
+        "20:24:52.708  web           curl[41]          \
+         ← binary                          3 B~             websocket (what it refers to was lost)\n",
+    );
+    check(
+        &sample::websocket(Opcode::Close, b"abc"),
+        "20:24:52.708  web           curl[41]          \
+         ← close      1001                 3 B              websocket (away \\u{1b}[31m)\n",
     );
 }
 
