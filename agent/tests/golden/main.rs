@@ -30,7 +30,7 @@ use tlstap::{
     decode::{Connection, Message, Options},
     emit::{Format, View, Writer},
     enrich::Record,
-    pipeline::{self, Replay},
+    pipeline::{self, Replay, Wanted},
     reassemble::{SegmentContent, Streams},
     select::Filters,
 };
@@ -42,8 +42,10 @@ const OPTIONS: Options = Options { keep_bodies: true, body_limit: 512 };
 const NO_BODIES: Options = Options { keep_bodies: false, ..OPTIONS };
 
 /// What the programs print is the same in every zone.
-const TEXT: View = View { bodies: false, color: false, heading: true, zone: TimeZone::UTC };
-const BODIES: View = View { bodies: true, color: false, heading: false, zone: TimeZone::UTC };
+const TEXT: View =
+    View { headers: false, bodies: false, color: false, heading: true, zone: TimeZone::UTC };
+const BODIES: View =
+    View { headers: true, bodies: true, color: false, heading: false, zone: TimeZone::UTC };
 
 macro_rules! scenarios {
     ($all:ident by $check:ident: $($name:ident)*) => {
@@ -137,8 +139,15 @@ fn check_recording(name: &str) -> Result<()> {
 fn replayed(file: &Path, decode: Options, format: Format, view: View) -> Result<String> {
     let mut out = tempfile::tempfile()?;
     let filters = Filters::default();
-    let options =
-        Replay { file: file.to_owned(), filters, raw: false, decode, redact: None, count: None };
+    let options = Replay {
+        file: file.to_owned(),
+        filters,
+        raw: false,
+        decode,
+        redact: None,
+        wanted: Wanted::default(),
+        count: None,
+    };
     let writer = Writer::new(&mut out, format, view);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(pipeline::replay(options, writer, |_| {}))?.result()?;

@@ -67,8 +67,9 @@ impl Formatter for Safe {
     }
 }
 
+/// A record.
 #[derive(Serialize)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     schema: &'static str,
     #[serde(flatten)]
     head: Head<'a>,
@@ -146,7 +147,7 @@ struct Counts {
 
 impl<'a> Line<'a> {
     /// `None` for what is not shown.
-    fn of(record: &'a Record, bodies: bool) -> Option<Self> {
+    pub(super) fn of(record: &'a Record, bodies: bool) -> Option<Self> {
         let message = &record.message;
         let (kind, direction, rest) = match &message.content {
             Content::Data { direction, offset, bytes } => {

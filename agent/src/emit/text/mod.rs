@@ -143,7 +143,7 @@ impl Text {
         let response = size(exchange.response.as_ref().map(|response| &response.body));
         let what = kind(arrow, &method);
         writeln!(out, "{what}{status}  {span}  {request}  {response}  {target}{peer}")?;
-        if self.view.bodies {
+        if self.view.headers {
             self.messages(exchange, out)?;
         }
         Ok(())
@@ -210,9 +210,10 @@ impl Text {
             let name = self.paint(CYAN, Escaped(name.as_bytes()).to_string());
             writeln!(out, "    {mark} {name}: {}", Escaped(value))?;
         }
-        if !body.bytes.is_empty() || body.truncated {
-            writeln!(out, "    {mark}")?;
+        if !self.view.bodies || (body.bytes.is_empty() && !body.truncated) {
+            return Ok(());
         }
+        writeln!(out, "    {mark}")?;
         self.body(mark, body, out)
     }
 

@@ -5,10 +5,14 @@ use jiff::tz::TimeZone;
 use super::{super::sample, *};
 use crate::decode::{Opcode, System};
 
-const PLAIN: View = View { bodies: false, color: false, heading: false, zone: TimeZone::UTC };
-const BODIES: View = View { bodies: true, color: false, heading: false, zone: TimeZone::UTC };
-const COLORED: View = View { bodies: true, color: true, heading: false, zone: TimeZone::UTC };
-const HEADED: View = View { bodies: false, color: false, heading: true, zone: TimeZone::UTC };
+const PLAIN: View =
+    View { headers: false, bodies: false, color: false, heading: false, zone: TimeZone::UTC };
+const BODIES: View =
+    View { headers: true, bodies: true, color: false, heading: false, zone: TimeZone::UTC };
+const COLORED: View =
+    View { headers: true, bodies: true, color: true, heading: false, zone: TimeZone::UTC };
+const HEADED: View =
+    View { headers: false, bodies: false, color: false, heading: true, zone: TimeZone::UTC };
 
 fn shown(view: View, records: &[Record]) -> String {
     let mut text = Text::new(view);

@@ -60,6 +60,7 @@ impl Live {
         let said = tempfile::NamedTempFile::new().unwrap();
         let settings = Settings {
             redact: None,
+            wanted: Wanted::default(),
             raw: asked.raw,
             decode: NO_BODIES,
             filters: vec![asked.filters.clone()],
@@ -107,7 +108,8 @@ impl Live {
 }
 
 fn writer(out: fs::File) -> Writer<fs::File> {
-    let view = View { bodies: false, color: false, heading: false, zone: TimeZone::UTC };
+    let view =
+        View { headers: false, bodies: false, color: false, heading: false, zone: TimeZone::UTC };
     Writer::new(out, Format::Json, view)
 }
 
@@ -128,6 +130,7 @@ impl Recording {
     async fn replayed(&self, change: impl FnOnce(&mut Replay)) -> (String, Vec<String>, Summary) {
         let mut options = Replay {
             redact: None,
+            wanted: Wanted::default(),
             file: self.path(),
             filters: Filters::default(),
             raw: false,
@@ -300,6 +303,7 @@ async fn no_recording_is_named() {
         raw: false,
         decode: NO_BODIES,
         redact: None,
+        wanted: Wanted::default(),
         count: None,
     };
     let out = tempfile::tempfile().unwrap();
