@@ -4,6 +4,7 @@
 //! [`Escaped`], so that it is only ever text.
 
 mod paint;
+mod pretty;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -12,6 +13,7 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr as _;
 
 use self::paint::{CYAN, Color, DIM, PLAIN, Painted, RED, YELLOW, duration_color, status_color};
 use super::{
@@ -49,11 +51,13 @@ struct Column {
 
 impl Column {
     fn cell(&mut self, name: String) -> String {
-        let length = name.chars().count();
+        // In columns of the terminal: letters may have none of their own, or two.
+        let length = name.width();
         if length <= NAME_LIMIT {
             self.width = self.width.max(length);
         }
-        format!("{name:<width$}", width = self.width)
+        let space = " ".repeat(self.width.saturating_sub(length));
+        name + &space
     }
 }
 
@@ -214,21 +218,36 @@ impl Text {
             return Ok(());
         }
         writeln!(out, "    {mark}")?;
-        self.body(mark, body, out)
+        self.body(mark, headers.first("content-type"), body, out)
     }
 
-    fn body(&self, mark: char, body: &Body, out: &mut impl Write) -> io::Result<()> {
+    /// `kind` is the media type that it is said to have.
+    fn body(
+        &self,
+        mark: char,
+        kind: Option<&[u8]>,
+        body: &Body,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         if body.bytes.is_empty() && !body.truncated {
             return Ok(());
         }
-        match text_of(body) {
+        match text_of(body).filter(|_| !kind.is_some_and(is_image)) {
+            Some(text) if let Some(lines) = pretty::lines(text, self.view.color) => {
+                for line in lines {
+                    writeln!(out, "    {mark} {line}")?;
+                }
+            }
             Some(text) => {
                 for line in text.lines() {
                     let space = if line.is_empty() { "" } else { " " };
                     writeln!(out, "    {mark}{space}{}", Escaped(line.as_bytes()))?;
                 }
             }
-            None => writeln!(out, "    {mark} ({} that are not text)", Size(length(&body.bytes)))?,
+            None => {
+                let kind = kind.map_or("not text".to_owned(), |kind| Escaped(kind).to_string());
+                writeln!(out, "    {mark} ({kind}, {})", Size(length(&body.bytes)))?;
+            }
         }
         if body.truncated {
             writeln!(out, "    {mark} {}", self.paint(YELLOW, "… (cut)".to_owned()))?;
@@ -304,6 +323,12 @@ fn size(body: Option<&Body>) -> String {
     let size = body.map_or("-".to_owned(), |body| Size(body.size).to_string());
     let mark = if body.is_some_and(|body| body.truncated) { '~' } else { ' ' };
     format!("{size:>8}{mark}")
+}
+
+/// Whether a media type is one of pictures that are no text.
+fn is_image(kind: &[u8]) -> bool {
+    kind.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"image/"))
+        && memchr::memmem::find(kind, b"svg").is_none()
 }
 
 /// A body that is text; one that was cut may end within a character.

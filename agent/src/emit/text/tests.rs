@@ -75,6 +75,23 @@ fn a_websocket_message_is_a_line() {
 }
 
 #[test]
+fn columns_are_those_of_the_terminal() {
+    let mut wide = sample::http();
+    sample::container(&mut wide).name = Some("世界-cafe\u{301}".to_owned());
+    let lines = shown(PLAIN, &[wide]);
+    assert!(lines.contains("  世界-cafe\u{301}     curl[41] "), "{lines}");
+}
+
+#[test]
+fn pictures_are_told_by_their_size() {
+    let mut record = sample::http();
+    let request = sample::exchange(&mut record).request.as_mut().unwrap();
+    request.headers = [("content-type", &b"image/png"[..])].into_iter().collect();
+    request.body.bytes = Bytes::from_static(b"{\"not\": \"JSON\"}");
+    assert!(shown(BODIES, &[record]).contains("    > (image/png, 15 B)\n"));
+}
+
+#[test]
 fn a_pod_is_named_in_full() {
     let mut record = sample::http();
     sample::container(&mut record).pod = Some(sample::pod());
@@ -168,7 +185,7 @@ fn bodies_that_are_no_text_are_only_counted() {
     let request = sample::exchange(&mut record).request.as_mut().unwrap();
     request.body.bytes = Bytes::from_static(b"\x00\xff");
     let shown = shown(BODIES, &[record]);
-    assert!(shown.contains("    > (2 B that are not text)\n"), "{shown}");
+    assert!(shown.contains("    > (not text, 2 B)\n"), "{shown}");
 }
 
 #[test]

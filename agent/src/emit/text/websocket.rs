@@ -32,7 +32,7 @@ impl Text {
         let note = note(websocket);
         writeln!(out, "{what}{code}  {:>8}  {request}  {response}  websocket{note}{peer}", "")?;
         if self.view.bodies && websocket.opcode != Opcode::Close {
-            self.body(if by_client { '>' } else { '<' }, &websocket.body, out)?;
+            self.body(if by_client { '>' } else { '<' }, None, &websocket.body, out)?;
         }
         Ok(())
     }
