@@ -14,6 +14,8 @@ use super::{fields, place::Mistake};
 const DEPTH_LIMIT: usize = 64;
 /// `all`, `exists`, `map`, … within each other: each multiplies the steps.
 const LOOP_LIMIT: usize = 2;
+/// Names of what is told of bodies only.
+const OF_BODIES: [&str; 4] = ["text", "base64", "rpc", "graphql"];
 /// Bytes that a compiled pattern may take.
 const PATTERN_LIMIT: usize = 1 << 20;
 
@@ -127,7 +129,7 @@ impl<'a> Check<'a> {
         if path.first().is_some_and(|(_, root)| self.bound.contains(root)) {
             return Ok(());
         }
-        self.found.needs_bodies |= path.iter().any(|(_, name)| ["text", "base64"].contains(name));
+        self.found.needs_bodies |= path.iter().any(|(_, name)| OF_BODIES.contains(name));
         let known = fields::known(path.iter().map(|(_, name)| *name));
         let Some((at, _)) = path.get(known) else { return Ok(()) };
         let names: Vec<_> = path.iter().take(known + 1).map(|(_, name)| *name).collect();

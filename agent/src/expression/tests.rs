@@ -110,5 +110,6 @@ fn what_costs_too_much_is_refused() {
 fn bodies_are_decoded_when_they_are_asked_for() {
     let needs = |source| Expression::parse(source).unwrap().needs_bodies();
     assert!(needs("http.response.body.text.contains('error')"));
+    assert!(needs("graphql.operation.name == 'Cats'"));
     assert!(!needs("http.response.body.size > 5"));
 }

@@ -1,5 +1,6 @@
 //! A record in, a line of JSON out: the schema `tlstap/v1`, docs/output.md.
 
+mod body;
 pub(super) mod finding;
 mod grpc;
 mod http;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use self::{
+    body::{Asked, GraphQl},
     grpc::Rpc,
     http::{Http, Payload, RequestJson, ResponseJson, StreamJson, UrlJson},
     network::Network,
@@ -117,7 +119,9 @@ enum Rest<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         url: Option<UrlJson<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        rpc: Option<Rpc<'a>>,
+        rpc: Option<Box<Rpc<'a>>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        graphql: Option<Box<GraphQl>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Failure<'a>>,
     },
@@ -214,6 +218,12 @@ impl<'a> Rest<'a> {
             .map(|request| request.version)
             .or(response.map(|response| response.version))
             .map(Version::as_str);
+        let (rpc, graphql) = match request.and_then(Asked::of) {
+            _ if exchange.grpc.is_some() => (exchange.grpc.as_deref().map(Rpc::of), None),
+            Some(Asked::JsonRpc { method }) => (Some(Rpc::json(method)), None),
+            Some(Asked::GraphQl(graphql)) => (None, Some(graphql)),
+            None => (None, None),
+        };
         Self::Http {
             kind: exchange.role,
             duration_ns: exchange.duration_ns,
@@ -225,7 +235,8 @@ impl<'a> Rest<'a> {
                 stream: exchange.stream.map(|id| StreamJson { id }),
             },
             url: request.and_then(UrlJson::of),
-            rpc: exchange.grpc.as_deref().map(Rpc::of),
+            rpc: rpc.map(Box::new),
+            graphql: graphql.map(Box::new),
             error: exchange.error.as_deref().map(Failure::broken_off),
         }
     }

@@ -225,6 +225,24 @@ fn opaque_connections() {
 }
 
 #[test]
+fn what_a_json_body_asks_for() {
+    let mut record = sample::http();
+    let mut asked = |body: &'static str, fields: &[(&str, Option<Value>)]| {
+        let request = sample::exchange(&mut record).request.as_mut().unwrap();
+        request.headers = [("content-type", &b"application/json"[..])].into_iter().collect();
+        request.body.bytes = Bytes::from_static(body.as_bytes());
+        check(&record, true, fields);
+    };
+    let rpc = json!({"system": "jsonrpc", "method": "add"});
+    asked(r#"{"jsonrpc":"2.0","method":"add"}"#, &[("/rpc", Some(rpc)), ("/graphql", None)]);
+    let operation = json!({"name": "Cats", "type": "query"});
+    asked(
+        r#"{"query":"query Cats { a }"}"#,
+        &[("/rpc", None), ("/graphql/operation", Some(operation))],
+    );
+}
+
+#[test]
 fn websocket_messages() {
     let body = |text| Some(json!({"size": 3, "text": text}));
     check(
