@@ -8,9 +8,19 @@ use wildmatch::WildMatch;
 
 use crate::{
     attach::{Links, Sockets},
-    emit, redact,
+    capture::ConnectionKey,
+    emit,
+    expression::Expression,
+    redact,
     select::{Filters, PodName},
 };
+
+/// Bytes of a body that may be asked for: half of what the decoders keep in all.
+const BODY_LIMIT: usize = 64 << 20;
+/// Of a call, with --headers-only.
+const HEADERS: u64 = 8 << 10;
+/// Of a call, else.
+const CALL: u64 = 4 << 20;
 
 /// Shows the plaintext of TLS traffic on this node, for every process in every container.
 #[derive(Debug, Parser)]
@@ -62,9 +72,9 @@ pub struct TraceArgs {
     #[arg(long, value_name = "N", hide_short_help = true,
           value_parser = clap::value_parser!(u8).range(1..=64))]
     pub decoders: Option<u8>,
-    /// Most bytes copied from one call; what is beyond is reported as a gap
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
-    pub max_call_bytes: u64,
+    /// Most bytes copied from one call, 4 MiB if not given; what is beyond is reported as a gap
+    #[arg(long, value_name = "BYTES")]
+    pub max_call_bytes: Option<u64>,
     /// How the sockets of connections are found, at best
     #[arg(long, value_enum, default_value_t = Sockets::Tracepoints, hide_short_help = true)]
     pub sockets: Sockets,
@@ -138,10 +148,24 @@ pub struct ShowArgs {
     /// may be repeated
     #[arg(long, value_name = "FILE", requires = "body")]
     pub proto: Vec<PathBuf>,
+    /// Most bytes of a body that --body shows, before and after decompression: 4096, 64k, 1m
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1m")]
+    pub body_limit: usize,
+    /// Show headers, but no bodies; a trace copies no more than 8 KiB of a call then, if
+    /// --max-call-bytes says nothing else
+    #[arg(long, conflicts_with_all = ["body", "raw"])]
+    pub headers_only: bool,
     /// Mask what matches this regular expression too, in header values, URLs, bodies, queries and raw
     /// bytes; may be repeated
     #[arg(long, value_name = "REGEX", value_parser = redact::pattern, conflicts_with = "show_secrets")]
     pub redact: Vec<Regex>,
+    /// Only events for which this holds: CEL over the names of the JSON output, such as
+    /// 'http.response.status_code >= 500 && container.name.matches("web")'
+    #[arg(long, value_name = "EXPRESSION", value_parser = Expression::parse)]
+    pub filter: Option<Expression>,
+    /// Only this connection: a `network.connection.id` of the JSON output
+    #[arg(long, value_name = "ID")]
+    pub follow_connection: Option<ConnectionKey>,
     /// Show passwords, tokens, cookies and other secrets, which are masked otherwise
     #[arg(long)]
     pub show_secrets: bool,
@@ -202,6 +226,13 @@ impl From<Output> for emit::Format {
     }
 }
 
+impl TraceArgs {
+    /// How much of a call is copied.
+    pub fn call_bytes(&self) -> u64 {
+        self.max_call_bytes.unwrap_or(if self.show.headers_only { HEADERS } else { CALL })
+    }
+}
+
 impl ShowArgs {
     /// Whether the plaintext is shown as it is.
     pub fn plaintext(&self) -> bool {
@@ -238,6 +269,20 @@ fn pod(text: &str) -> Result<PodName, String> {
         return Err("write NAME or NAMESPACE/NAME".to_owned());
     }
     Ok(pod)
+}
+
+/// Bytes, with a unit of 1024 or its square.
+fn size(text: &str) -> Result<usize, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        _ => return Err(format!("unknown unit '{unit}'; use k or m")),
+    };
+    let number = text.strip_suffix(unit).unwrap_or(text).parse::<usize>();
+    let size = number.ok().and_then(|number| number.checked_mul(factor));
+    size.filter(|size| *size <= BODY_LIMIT).ok_or_else(|| "write 0 to 64m".to_owned())
 }
 
 /// A number with a unit; seconds without one.
@@ -277,6 +322,31 @@ mod tests {
         assert!(duration("10x").is_err());
         assert!(duration("s").is_err());
         assert!(duration("99999999999999999999h").is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!((size("0"), size("64k"), size("64M")), (Ok(0), Ok(65_536), Ok(64 << 20)));
+        for wrong in ["", "k", "1g", "65m", "-1", "1.5m", "99999999999999999999"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        let call = |words: &[&str]| {
+            Cli::try_parse_from([&["tlstap"], words].concat()).unwrap().trace.call_bytes()
+        };
+        assert_eq!((call(&[]), call(&["--headers-only"])), (4 << 20, 8 << 10));
+        assert_eq!(call(&["--headers-only", "--max-call-bytes", "70"]), 70);
+        assert!(Cli::try_parse_from(["tlstap", "--headers-only", "--body"]).is_err());
+    }
+
+    #[test]
+    fn a_connection_by_its_id() {
+        let key = ConnectionKey { pid: 41, object: 0x7f00, birth: 0xabc };
+        let id = key.to_string();
+        let cli = Cli::try_parse_from(["tlstap", "--follow-connection", &id]).unwrap();
+        assert_eq!(cli.trace.show.follow_connection, Some(key));
+        for wrong in ["", "29", "29-7f00", "29-7f00-abc-1", "x-7f00-abc", "+29-7f00-abc"] {
+            assert!(wrong.parse::<ConnectionKey>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

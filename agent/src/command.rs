@@ -17,14 +17,13 @@ use crate::{
     cli::{Cli, Command, ListArgs, ListOutput, Output, ReplayArgs, ShowArgs, TraceArgs, Verbosity},
     decode::{self, Schema},
     emit,
-    pipeline::{self, Replay, Summary, Trace},
+    expression::Expression,
+    pipeline::{self, Replay, Summary, Trace, Wanted},
     redact::Redaction,
 };
 
 /// Where the node's processes are.
 const PROC: &str = "/proc";
-/// Most bytes of a body that are kept for `--body`.
-const BODY_LIMIT: usize = 1 << 20;
 
 /// Runs the command. A trace does not return: see [`pipeline::leave`].
 pub fn run(cli: Cli) -> ExitCode {
@@ -98,19 +97,26 @@ async fn trace(args: TraceArgs) -> Result<()> {
     if let (Some(record), Some(write)) = (&args.record, &args.show.write) {
         ensure!(record != write, "--record and --write are the same file");
     }
+    let max_call_bytes = args.call_bytes();
+    let mut filters = args.select.filters();
+    // Nobody else need pay for it.
+    if let (Some(connection), true) = (args.show.follow_connection, filters.pids.is_empty()) {
+        filters.pids.push(connection.pid);
+    }
     let options = Trace {
         proc: PROC.into(),
-        filters: args.select.filters(),
+        filters,
         raw: args.show.plaintext(),
         decode: decoding(&args.show),
         schema: schema(&args.show)?,
         redact: redaction(&args.show),
+        wanted: wanted(&args.show),
         duration: args.duration,
         count: args.show.count,
         record: args.record,
         ring_bytes: ring_bytes(args.ring_size),
         decoders: args.decoders.map(usize::from),
-        max_call_bytes: args.max_call_bytes,
+        max_call_bytes,
         sockets: args.sockets,
         links: args.links,
         logging: args.verbosity.verbose > 1,
@@ -129,6 +135,7 @@ async fn replay(args: ReplayArgs) -> Result<()> {
         decode: decoding(&args.show),
         schema: schema(&args.show)?,
         redact: redaction(&args.show),
+        wanted: wanted(&args.show),
         count: args.show.count,
         file: args.file,
     };
@@ -142,7 +149,12 @@ fn same(one: &Path, other: &Path) -> bool {
 }
 
 fn decoding(show: &ShowArgs) -> decode::Options {
-    decode::Options { keep_bodies: show.body, body_limit: BODY_LIMIT }
+    let asked = show.filter.as_ref().is_some_and(Expression::needs_bodies);
+    decode::Options { keep_bodies: show.body || asked, body_limit: show.body_limit }
+}
+
+fn wanted(show: &ShowArgs) -> Wanted {
+    Wanted { expression: show.filter.clone(), connection: show.follow_connection }
 }
 
 /// The types that the files describe.
@@ -174,6 +186,7 @@ fn writer(show: &ShowArgs) -> Result<emit::Writer<Box<dyn Write + Send>>> {
         }
     };
     let view = emit::View {
+        headers: show.body || show.headers_only,
         bodies: show.body,
         color: show.write.is_none() && emit::colour(&io::stdout()),
         heading: show.write.is_none() && !show.raw && io::stdout().is_terminal(),

@@ -12,6 +12,7 @@ pub mod decode;
 pub mod discover;
 pub mod emit;
 pub mod enrich;
+pub mod expression;
 pub mod inventory;
 pub mod pipeline;
 pub mod privilege;

@@ -131,7 +131,7 @@ pub(crate) fn listening(command: Command, port: u16) -> Result<Child> {
 }
 
 /// A folder of the unprivileged user with a certificate.
-pub(crate) fn scratch() -> Result<TempDir> {
+pub fn scratch() -> Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("tlstap-database-").tempdir()?;
     let paths = ["key.pem", "certificate.pem"].map(|name| folder.path().join(name));
     let mut command = tool::command("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes"])?;
@@ -153,6 +153,7 @@ fn unprivileged(binary: PathBuf) -> Command {
     command
 }
 
-pub(crate) fn free_port() -> Result<u16> {
+/// A TCP port of 127.0.0.1 that nobody uses.
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

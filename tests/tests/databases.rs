@@ -72,7 +72,7 @@ fn captured(
 }
 
 /// A host, a user, and no configuration of this machine's.
-fn address(server: &Database) -> String {
+pub(crate) fn address(server: &Database) -> String {
     format!(
         "host=127.0.0.1 port={} user=joe password=secret dbname=postgres sslmode=require",
         server.port

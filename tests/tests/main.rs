@@ -5,6 +5,7 @@
 //! take Docker down after the last test; arguments are those of every Rust test binary.
 
 mod web;
+mod websockets;
 
 mod addresses;
 mod calls;
@@ -27,6 +28,7 @@ mod missing;
 mod odd;
 mod output;
 mod pair;
+mod pcapng;
 mod plaintext;
 mod pods;
 mod programs;
@@ -87,6 +89,8 @@ const ALL: &[&[(&str, Test)]] = &[
     http2::late::TESTS,
     grpc::TESTS,
     redaction::TESTS,
+    pcapng::TESTS,
+    websockets::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

@@ -74,6 +74,7 @@ fn test_packages() -> Result<()> {
             Package::new("python3-psycopg2", "/usr/lib/python3/dist-packages/psycopg2/__init__.py"),
             Package::new("python3-pip", "pip3"),
             Package::new("redis-server", "redis-server"),
+            Package::new("tshark", "tshark"),
         ],
     )
 }

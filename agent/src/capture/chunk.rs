@@ -1,6 +1,6 @@
 //! One record of the ring buffer, read field by field.
 
-use std::{borrow::Cow, fmt, mem::offset_of};
+use std::{borrow::Cow, fmt, mem::offset_of, str::FromStr};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -120,6 +120,25 @@ impl fmt::Display for ConnectionKey {
     /// The value of `network.connection.id`: opaque, unique on this node since boot.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{:x}-{:x}", self.pid, self.object, self.birth)
+    }
+}
+
+impl FromStr for ConnectionKey {
+    type Err = String;
+
+    /// As it is shown.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |part: &str| {
+            let digits = part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            digits.then(|| u64::from_str_radix(part, 16).ok()).flatten()
+        };
+        let numbers: Option<Vec<u64>> = text.split('-').map(number).collect();
+        match numbers.as_deref() {
+            Some(&[pid, object, birth]) if let Ok(pid) = u32::try_from(pid) => {
+                Ok(Self { pid, object, birth })
+            }
+            _ => Err("write it as network.connection.id has it, such as 29-7f00-abc".to_owned()),
+        }
     }
 }
 

@@ -198,7 +198,7 @@ impl Role {
     }
 
     /// The direction in which a process of this role moves requests.
-    pub(super) const fn requests(self) -> Direction {
+    pub const fn requests(self) -> Direction {
         match self {
             Self::Client => Direction::Transmit,
             Self::Server => Direction::Receive,

@@ -22,6 +22,7 @@ pub mod raw;
 mod redis;
 #[cfg(test)]
 mod trial;
+mod websocket;
 
 use bytes::Bytes;
 
@@ -31,6 +32,7 @@ pub use self::{
     http2::{Grpc, Messages},
     operation::{Operation, Outcome, System},
     protobuf::{Member, Schema, SchemaError, Value},
+    websocket::{Close, Opcode, Unreadable, WebSocket},
 };
 use crate::capture::{Call, ConnectionKey, Direction, GapReason};
 
@@ -76,6 +78,7 @@ impl Message {
             Content::Data { direction, .. } => moved(&self.call, *direction),
             Content::Http(exchange) => moved(&self.call, exchange.begins()),
             Content::Operation(operation) => moved(&self.call, operation.begins()),
+            Content::WebSocket(websocket) => moved(&self.call, websocket.direction),
             // Lost bytes came before those of the call; nobody knows which way an opaque
             // connection began.
             Content::Gap { .. } | Content::Opaque { .. } | Content::Closed { .. } => {
@@ -121,6 +124,8 @@ pub enum Content {
     Http(Box<Exchange>),
     /// A request and its answer in another protocol.
     Operation(Box<Operation>),
+    /// A WebSocket message, or a control frame.
+    WebSocket(Box<WebSocket>),
     /// The end of a connection, or of what the process sends on it. Told beside [`Content::Data`],
     /// for formats that show connections.
     Closed {

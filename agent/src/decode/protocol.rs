@@ -91,7 +91,6 @@ pub(super) enum Flow {
     Over {
         bytes: [u64; 2],
     },
-    #[expect(dead_code, reason = "for upgrades")]
     /// It goes on in another protocol, with the last bytes of the input, so many of them.
     Becomes {
         next: Box<dyn Protocol>,

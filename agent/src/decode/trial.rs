@@ -36,7 +36,11 @@ pub(super) struct Trial {
 
 impl Trial {
     pub(super) fn new() -> Self {
-        let connection = Connection::new(&OPTIONS);
+        Self::of(OPTIONS)
+    }
+
+    pub(super) fn of(options: Options) -> Self {
+        let connection = Connection::new(&options);
         Self { connection, offsets: [0; 2], number: 0, out: Vec::new() }
     }
 

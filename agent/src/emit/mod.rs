@@ -15,6 +15,7 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 pub use self::inventory::table;
 use self::{pcapng::Pcapng, text::Text};
@@ -37,7 +38,9 @@ pub enum Format {
 /// What records show, beside the format.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// What messages carry: in text headers and bodies, in JSON bodies.
+    /// What messages carry beside their bodies, in text; JSON has it always.
+    pub headers: bool,
+    /// The bodies of messages.
     pub bodies: bool,
     /// Colors, in text.
     pub color: bool,
@@ -125,6 +128,11 @@ impl<W: Write> Writer<W> {
         self.buffer.shrink_to(4 * BUFFER);
         written.and_then(|()| then(&mut out))
     }
+}
+
+/// What a record is in JSON, bodies too.
+pub fn fields(record: &Record) -> Option<impl Serialize + '_> {
+    json::Line::of(record, true)
 }
 
 /// Writes findings as JSON, one object a line.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::{
     capture::{Call, ConnectionKey, Direction, Endpoints, GapReason, Method, Socket},
     decode::{
-        Body, Content, Exchange, Member, Message, Operation, Outcome, Request, Response, Role,
-        System, Value, Version,
+        Body, Close, Content, Exchange, Member, Message, Opcode, Operation, Outcome, Request,
+        Response, Role, System, Unreadable, Value, Version, WebSocket,
     },
     enrich::{Container, Library, Pod, Process, Record},
 };
@@ -128,6 +128,20 @@ pub(super) fn failure(system: System) -> Record {
         response_size: 30,
         truncated: true,
         ..Operation::new(system, Role::Server)
+    })))
+}
+
+pub(super) fn websocket(opcode: Opcode, body: &'static [u8]) -> Record {
+    let close = Close { code: Some(1001), reason: Some("away \u{1b}[31m".to_owned()) };
+    record(Content::WebSocket(Box::new(WebSocket {
+        role: Role::Server,
+        direction: Direction::Receive,
+        opcode,
+        frames: 2,
+        compressed: true,
+        body: Body { size: 3, bytes: Bytes::from_static(body), truncated: body.is_empty() },
+        unreadable: body.is_empty().then_some(Unreadable::ContextLost),
+        close: (opcode == Opcode::Close).then_some(close),
     })))
 }
 

@@ -15,6 +15,7 @@ mod summary;
 mod targets;
 mod trace;
 mod versions;
+mod wanted;
 
 pub(crate) use hooks::report;
 pub use list::list;
@@ -22,3 +23,4 @@ pub use replay::{Replay, replay};
 pub use stop::{leave, stopped};
 pub use summary::Summary;
 pub use trace::{Trace, trace};
+pub use wanted::Wanted;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::{decoders::Decoders, sockets::SocketSearch};
+use super::{decoders::Decoders, sockets::SocketSearch, wanted::Wanted};
 use crate::{
     capture::{Chunk, ChunkContent, ConnectionKey, Connections, Receiver, Shard, Socket},
     decode::{self, Message, raw},
@@ -51,6 +51,7 @@ pub(super) struct Settings {
     pub(super) schema: decode::Schema,
     /// Absent: secrets are shown.
     pub(super) redact: Option<Redaction>,
+    pub(super) wanted: Wanted,
     /// All of them must hold.
     pub(super) filters: Vec<Filters>,
     /// Stop after this many records.
@@ -301,13 +302,14 @@ impl<W: Write> Stream<W> {
     fn selects(&self, record: &Record) -> bool {
         // Another thread may have ended what was shown; the writer knows what it was.
         if record.message.is_end() {
-            return true;
+            return self.settings.wanted.has(record);
         }
         let mut filters = self.settings.filters.iter().filter(|filters| !filters.is_empty());
-        filters.all(|filters| {
+        let selected = filters.all(|filters| {
             let thread = record.message.call.thread_name();
             filters.select(&record.process, record.container.as_deref(), Some(&thread))
-        })
+        });
+        selected && self.settings.wanted.has(record)
     }
 
     /// Writes the records that are ready. `true`: as many as were asked for are written.

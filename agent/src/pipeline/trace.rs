@@ -22,6 +22,7 @@ use super::{
     stream::{Counts, Ended, Node, Settings, Stream},
     summary::Summary,
     targets::Targets,
+    wanted::Wanted,
 };
 use crate::{
     attach::{KernelHalf, Links, Options, Sockets},
@@ -61,6 +62,8 @@ pub struct Trace {
     pub schema: decode::Schema,
     /// Which secrets are masked; none if absent.
     pub redact: Option<Redaction>,
+    /// Which records.
+    pub wanted: Wanted,
     /// Stop after this time.
     pub duration: Option<Duration>,
     /// Stop after this many records.
@@ -104,6 +107,7 @@ where
         decode: options.decode,
         schema: options.schema.clone(),
         redact: options.redact.clone(),
+        wanted: options.wanted.clone(),
         filters: vec![options.filters.clone()],
         count: options.count,
     };
@@ -167,7 +171,9 @@ where
 
 fn recorder(options: &Trace) -> Result<Option<Recorder>> {
     let Some(path) = &options.record else { return Ok(None) };
-    let asked = Asked { filters: options.filters.clone(), raw: options.raw, count: options.count };
+    // A replay does not know what else was asked for.
+    let count = options.count.filter(|_| options.wanted.is_all());
+    let asked = Asked { filters: options.filters.clone(), raw: options.raw, count };
     let recorder = Recorder::create(path, asked);
     recorder.map(Some).with_context(|| format!("failed to record into {}", path.display()))
 }

@@ -20,7 +20,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use self::{names::Kind, scanner::Scanner, word::Word};
 use crate::{
     capture::ConnectionKey,
-    decode::{Body, Content, Exchange, Fields, Message},
+    decode::{Body, Content, Exchange, Fields, Message, WebSocket},
 };
 
 /// What stands for each byte of a secret.
@@ -65,6 +65,7 @@ impl Redactor {
             }
             Content::Http(exchange) => self.exchange(exchange),
             Content::Operation(operation) => self.operation(operation),
+            Content::WebSocket(websocket) => self.websocket(websocket),
             // A value may go on behind lost bytes, and is masked on.
             Content::Gap { .. } | Content::Opaque { .. } | Content::Closed { .. } => {}
         }
@@ -104,14 +105,26 @@ impl Redactor {
         });
     }
 
-    fn body(&self, headers: &Fields, body: &mut Body) {
-        if body.bytes.is_empty() {
-            return;
+    fn websocket(&self, websocket: &mut WebSocket) {
+        self.content(false, &mut websocket.body);
+        let close = websocket.close.as_mut();
+        if let Some(reason) = close.and_then(|close| close.reason.as_mut()) {
+            self.string(reason);
         }
+    }
+
+    fn body(&self, headers: &Fields, body: &mut Body) {
         let form = headers.first("content-type").is_some_and(|value| {
             let form = b"application/x-www-form-urlencoded";
             value.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
         });
+        self.content(form, body);
+    }
+
+    fn content(&self, form: bool, body: &mut Body) {
+        if body.bytes.is_empty() {
+            return;
+        }
         let places = Scanner::whole(form, &body.bytes);
         mask_bytes(&mut body.bytes, &places);
         self.own_bytes(&mut body.bytes);

@@ -1,7 +1,9 @@
 use super::*;
 use crate::{
     capture::{Call, Direction},
-    decode::{Grpc, Member, Operation, Request, Response, Role, System, Value, Version},
+    decode::{
+        Close, Grpc, Member, Opcode, Operation, Request, Response, Role, System, Value, Version,
+    },
 };
 
 const CALL: Call = Call { tid: 1, thread_name: [0; 16], library: 0, entered: 1, returned: 2 };
@@ -199,4 +201,23 @@ fn members_of_protobuf_that_are_named_like_secrets() {
     let grpc = exchange.grpc.unwrap();
     assert_eq!(grpc.sent, grpc.received);
     assert_eq!(grpc.received, [expect]);
+}
+
+#[test]
+fn no_secret_of_a_websocket_message_is_left() {
+    let reason = Some("token=hunter2 own-77".to_owned());
+    let content = Content::WebSocket(Box::new(WebSocket {
+        role: Role::Client,
+        direction: Direction::Transmit,
+        opcode: Opcode::Text,
+        frames: 1,
+        compressed: false,
+        body: body(r#"{"password":"hunter2","text":"own-42"}"#),
+        unreadable: None,
+        close: Some(Close { code: None, reason }),
+    }));
+    let Content::WebSocket(websocket) = redacted(content) else { panic!("another") };
+    assert_eq!(websocket.body.bytes, r#"{"password":"*******","text":"******"}"#);
+    let close = websocket.close.unwrap();
+    assert_eq!(close.reason.as_deref(), Some("token=******* ******"));
 }

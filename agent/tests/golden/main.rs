@@ -30,7 +30,7 @@ use tlstap::{
     decode::{Connection, Message, Options, Schema},
     emit::{Format, View, Writer},
     enrich::Record,
-    pipeline::{self, Replay},
+    pipeline::{self, Replay, Wanted},
     reassemble::{SegmentContent, Streams},
     select::Filters,
 };
@@ -42,8 +42,10 @@ const OPTIONS: Options = Options { keep_bodies: true, body_limit: 512 };
 const NO_BODIES: Options = Options { keep_bodies: false, ..OPTIONS };
 
 /// What the programs print is the same in every zone.
-const TEXT: View = View { bodies: false, color: false, heading: true, zone: TimeZone::UTC };
-const BODIES: View = View { bodies: true, color: false, heading: false, zone: TimeZone::UTC };
+const TEXT: View =
+    View { headers: false, bodies: false, color: false, heading: true, zone: TimeZone::UTC };
+const BODIES: View =
+    View { headers: true, bodies: true, color: false, heading: false, zone: TimeZone::UTC };
 
 macro_rules! scenarios {
     ($all:ident by $check:ident: $($name:ident)*) => {
@@ -144,6 +146,7 @@ fn replayed(file: &Path, decode: Options, format: Format, view: View) -> Result<
         decode,
         schema: Schema::default(),
         redact: None,
+        wanted: Wanted::default(),
         count: None,
     };
     let writer = Writer::new(&mut out, format, view);

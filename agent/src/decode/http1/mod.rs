@@ -19,8 +19,9 @@ use self::{
 use super::{
     Message, Options, Request, Response, Role,
     protocol::{Family, Flow, Guess, Protocol, Sighting, Start},
+    websocket::{Agreement, WebSockets},
 };
-use crate::capture::{Call, Direction};
+use crate::capture::{Call, ConnectionKey, Direction};
 
 pub(super) const FAMILY: Family = Family { guess, start: |start| Box::new(Http1::new(start)) };
 
@@ -38,6 +39,7 @@ fn guess(sighting: &Sighting<'_>) -> Guess {
 #[derive(Debug)]
 pub(super) struct Http1 {
     options: Options,
+    connection: ConnectionKey,
     role: Role,
     requests: Stream<Request>,
     responses: Stream<Response>,
@@ -45,6 +47,8 @@ pub(super) struct Http1 {
     /// Bytes that came in the direction of the requests while an upgrade was asked for, and that
     /// are no request.
     early: u64,
+    /// What an upgrade agreed on.
+    agreement: Option<Agreement>,
 }
 
 impl Http1 {
@@ -52,11 +56,13 @@ impl Http1 {
         let Start { options, connection, role, gap } = *start;
         Self {
             options: *options,
+            connection,
             role,
             requests: Stream::new(),
             responses: Stream::new(),
             exchanges: Exchanges::new(connection, role, gap),
             early: 0,
+            agreement: None,
         }
     }
 }
@@ -74,6 +80,12 @@ impl Protocol for Http1 {
         };
         let Some(left) = left else { return Flow::Open };
         self.exchanges.finish(out);
+        if let Some(agreement) = self.agreement {
+            let who = (self.connection, self.role);
+            let early = self.early.saturating_add(self.requests.unread() as u64);
+            let next = WebSockets::new(&self.options, who, agreement, early);
+            return Flow::Becomes { next: Box::new(next), left };
+        }
         let mut bytes = [0; 2];
         for (index, direction) in Direction::BOTH.into_iter().enumerate() {
             let left = if direction == at { left as u64 } else { 0 };
@@ -194,11 +206,14 @@ impl Http1 {
                         self.responses.next_message();
                         continue;
                     }
+                    let agreement = Agreement::of(&head);
                     let half = Half::new(head, length, call, &self.options);
                     self.exchanges.response(began, half, out);
                     self.responses.body(framing);
                     if last {
                         self.exchanges.end_response(Some(call), out);
+                        // A request whose end was not seen hides where frames begin.
+                        self.agreement = agreement.filter(|_| self.requests.is_between());
                         return Some(input.len());
                     }
                 }

@@ -113,6 +113,11 @@ impl<H: Head> Stream<H> {
         }
     }
 
+    /// Whether no message is being read.
+    pub(super) const fn is_between(&self) -> bool {
+        matches!(self.state, State::Head(_))
+    }
+
     /// Whether the end of the connection is the end of the message.
     pub(super) const fn ends_with_connection(&self) -> bool {
         matches!(self.state, State::Body(Framing::UntilClose))

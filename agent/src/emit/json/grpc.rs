@@ -1,4 +1,6 @@
-//! Calls of gRPC, by OpenTelemetry's names.
+//! Calls of gRPC and JSON-RPC, by OpenTelemetry's names.
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 
@@ -11,7 +13,7 @@ pub(super) struct Rpc<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<&'a str>,
+    method: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Status::is_unknown")]
     grpc: Status<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,11 +58,23 @@ impl Status<'_> {
 }
 
 impl<'a> Rpc<'a> {
+    /// A call of JSON-RPC.
+    pub(super) const fn json(method: String) -> Self {
+        Self {
+            system: "jsonrpc",
+            service: None,
+            method: Some(Cow::Owned(method)),
+            grpc: Status { status_code: None, status_message: None },
+            request: None,
+            response: None,
+        }
+    }
+
     pub(super) fn of(grpc: &'a Grpc) -> Self {
         Self {
             system: "grpc",
             service: grpc.service.as_deref(),
-            method: grpc.method.as_deref(),
+            method: grpc.method.as_deref().map(Cow::Borrowed),
             grpc: Status { status_code: grpc.status, status_message: grpc.message.as_deref() },
             request: Sent::of(grpc.requests, &grpc.sent),
             response: Sent::of(grpc.responses, &grpc.received),

@@ -1,5 +1,6 @@
 //! A record in, a line of JSON out: the schema `tlstap/v1`, docs/output.md.
 
+mod body;
 pub(super) mod finding;
 mod grpc;
 mod http;
@@ -9,6 +10,7 @@ mod origin;
 pub(super) mod protobuf;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::io::{self, Write};
 
@@ -17,11 +19,13 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use self::{
+    body::{Asked, GraphQl},
     grpc::Rpc,
     http::{Http, Payload, RequestJson, ResponseJson, StreamJson, UrlJson},
     network::Network,
     operation::{Failure, Part},
     origin::{ContainerJson, K8s, ProcessJson, Thread, Tls},
+    websocket::WebSocketJson,
 };
 use super::escape;
 use crate::{
@@ -72,8 +76,9 @@ fn is_printable(bytes: &[u8]) -> bool {
     bytes.chunks(64).all(|some| some.iter().fold(true, |all, byte| all & printable(byte)))
 }
 
+/// A record.
 #[derive(Serialize)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     schema: &'static str,
     #[serde(flatten)]
     head: Head<'a>,
@@ -123,6 +128,8 @@ enum Rest<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         rpc: Option<Box<Rpc<'a>>>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        graphql: Option<Box<GraphQl>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Failure<'a>>,
     },
     Operation {
@@ -133,6 +140,10 @@ enum Rest<'a> {
         part: Part<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Failure<'a>>,
+    },
+    WebSocket {
+        kind: Role,
+        websocket: WebSocketJson<'a>,
     },
     Opaque {
         bytes: Counts,
@@ -147,7 +158,7 @@ struct Counts {
 
 impl<'a> Line<'a> {
     /// `None` for what is not shown.
-    fn of(record: &'a Record, bodies: bool) -> Option<Self> {
+    pub(super) fn of(record: &'a Record, bodies: bool) -> Option<Self> {
         let message = &record.message;
         let (kind, direction, rest) = match &message.content {
             Content::Data { direction, offset, bytes } => {
@@ -164,6 +175,13 @@ impl<'a> Line<'a> {
             }
             Content::Operation(operation) => {
                 (operation.system.as_str(), None, Rest::of_operation(operation))
+            }
+            Content::WebSocket(websocket) => {
+                let rest = Rest::WebSocket {
+                    kind: websocket.role,
+                    websocket: WebSocketJson::of(websocket, bodies),
+                };
+                ("websocket", Some(websocket.direction), rest)
             }
             &Content::Opaque { bytes: [transmit, receive] } => {
                 ("opaque", None, Rest::Opaque { bytes: Counts { transmit, receive } })
@@ -207,6 +225,12 @@ impl<'a> Rest<'a> {
             .map(|request| request.version)
             .or(response.map(|response| response.version))
             .map(Version::as_str);
+        let (rpc, graphql) = match request.and_then(Asked::of) {
+            _ if exchange.grpc.is_some() => (exchange.grpc.as_deref().map(Rpc::of), None),
+            Some(Asked::JsonRpc { method }) => (Some(Rpc::json(method)), None),
+            Some(Asked::GraphQl(graphql)) => (None, Some(graphql)),
+            None => (None, None),
+        };
         Self::Http {
             kind: exchange.role,
             duration_ns: exchange.duration_ns,
@@ -217,7 +241,8 @@ impl<'a> Rest<'a> {
                 stream: exchange.stream.map(|id| StreamJson { id }),
             },
             url: request.and_then(UrlJson::of),
-            rpc: exchange.grpc.as_deref().map(Rpc::of).map(Box::new),
+            rpc: rpc.map(Box::new),
+            graphql: graphql.map(Box::new),
             error: exchange.error.as_deref().map(Failure::broken_off),
         }
     }

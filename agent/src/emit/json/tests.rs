@@ -8,7 +8,7 @@ use tlstap_ebpf::Function;
 use super::{super::sample, *};
 use crate::{
     capture::GapReason,
-    decode::{Grpc, Messages, Role, System, Version},
+    decode::{Grpc, Messages, Opcode, Role, System, Version},
     enrich::Container,
     inventory::{Finding, Status},
     resolve::{Class, FileKey, Method, Probe, Reason, Site},
@@ -222,6 +222,54 @@ fn opaque_connections() {
         false,
         &[("/type", Some(json!("opaque"))), ("/bytes", bytes), ("/network/io", None)],
     );
+}
+
+#[test]
+fn what_a_json_body_asks_for() {
+    let mut record = sample::http();
+    let mut asked = |body: &'static str, fields: &[(&str, Option<Value>)]| {
+        let request = sample::exchange(&mut record).request.as_mut().unwrap();
+        request.headers = [("content-type", &b"application/json"[..])].into_iter().collect();
+        request.body.bytes = Bytes::from_static(body.as_bytes());
+        check(&record, true, fields);
+    };
+    let rpc = json!({"system": "jsonrpc", "method": "add"});
+    asked(r#"{"jsonrpc":"2.0","method":"add"}"#, &[("/rpc", Some(rpc)), ("/graphql", None)]);
+    let operation = json!({"name": "Cats", "type": "query"});
+    asked(
+        r#"{"query":"query Cats { a }"}"#,
+        &[("/rpc", None), ("/graphql/operation", Some(operation))],
+    );
+}
+
+#[test]
+fn websocket_messages() {
+    let body = |text| Some(json!({"size": 3, "text": text}));
+    check(
+        &sample::websocket(Opcode::Text, b"hey"),
+        true,
+        &[
+            ("/type", Some(json!("websocket"))),
+            ("/kind", Some(json!("server"))),
+            ("/network/io/direction", Some(json!("receive"))),
+            ("/websocket/opcode", Some(json!("text"))),
+            ("/websocket/frames", Some(json!(2))),
+            ("/websocket/compressed", Some(json!(true))),
+            ("/websocket/body", body("hey")),
+            ("/websocket/close", None),
+        ],
+    );
+    check(
+        &sample::websocket(Opcode::Binary, b""),
+        true,
+        &[
+            ("/websocket/body", Some(json!({"size": 3, "truncated": true}))),
+            ("/websocket/unreadable", Some(json!("context-lost"))),
+        ],
+    );
+    let close = json!({"code": 1001, "reason": "away \u{1b}[31m"});
+    let closing = sample::websocket(Opcode::Close, b"abc");
+    check(&closing, false, &[("/websocket/close", Some(close)), ("/websocket/body/text", None)]);
 }
 
 #[test]

@@ -85,7 +85,10 @@ impl Pcapng {
                     open.tcp.finish(Direction::Transmit, &mut file);
                 }
             }
-            Content::Http(_) | Content::Operation(_) | Content::Opaque { .. } => {}
+            Content::Http(_)
+            | Content::Operation(_)
+            | Content::WebSocket(_)
+            | Content::Opaque { .. } => {}
         }
     }
 }

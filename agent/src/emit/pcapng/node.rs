@@ -1,6 +1,6 @@
 //! What the connections of a file share: the interfaces, and which addresses are taken.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, ops::RangeInclusive};
 
 use foldhash::{HashMap, HashSet};
 
@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{capture::Direction, enrich::Record};
 
-/// How many ports are tried for a client whose own is taken.
-const TRIES: u16 = 1000;
+/// Ports for clients whose own is taken, the highest first. One that has become free is used again
+/// only after all others: Wireshark notes ports that come again.
+const OTHERS: RangeInclusive<u16> = 64_536..=u16::MAX;
 
 /// The node that the file is about.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(super) struct Node {
     connections: u32,
     /// The addresses of those that are open.
     pub(super) pairs: HashSet<(SocketAddr, SocketAddr)>,
+    /// How many clients had another port.
+    others: usize,
     /// Numbers of interfaces, by what they are named after.
     interfaces: HashMap<(String, bool), u32>,
 }
@@ -36,10 +39,12 @@ impl Node {
         let mut route = Route::of(record, first, self.connections);
         // Both sides of a connection may be on this node. Wireshark knows a connection by its
         // addresses, whatever the interface, and would take one side for the other's packets again.
-        for port in (u16::MAX - TRIES..=u16::MAX).rev() {
+        let from = self.others % OTHERS.len();
+        for port in OTHERS.rev().cycle().skip(from).take(OTHERS.len()) {
             if self.pairs.insert(route.pair()) {
                 break;
             }
+            self.others = self.others.wrapping_add(1);
             route.is_second = true;
             route.client_mut().set_port(port);
         }

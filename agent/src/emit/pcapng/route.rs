@@ -120,6 +120,11 @@ fn recognise(bytes: &[u8]) -> Option<Recognised> {
             Some(Recognised { by_client: false, port: HTTP })
         }
         _ if is_http_request(bytes) => client(HTTP),
+        // SETTINGS on stream 0: a server of HTTP/2 need not wait for the client (RFC 9113, 3.4). In
+        // front of those of the client is its preface.
+        [0, 0, length, 4, 0, 0, 0, 0, 0, ..] if length % 6 == 0 => {
+            Some(Recognised { by_client: false, port: HTTP })
+        }
         // A StartupMessage: its length, and version 3.0 (PostgreSQL's protocol, "Message Formats").
         [0, 0, _, _, 0, 3, 0, 0, ..] => client(5432),
         // An array of bulk strings (RESP).

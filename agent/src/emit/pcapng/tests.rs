@@ -162,6 +162,10 @@ fn a_server_is_opened_by_its_peer() {
     let mut check = Check::new("10.0.0.1:993", "10.0.0.2:50000");
     let asked = check.data(Transmit, b"* OK ready\r\n");
     assert_eq!((asked[0].from, asked[0].to), (50000, 143));
+    // By what it says before the client.
+    let mut check = Check::new("10.0.0.1:50000", "10.0.0.2:9000");
+    let asked = check.data(Receive, b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64");
+    assert_eq!((asked[0].from, asked[0].to), (50000, 80));
 }
 
 #[test]
@@ -256,6 +260,19 @@ fn both_sides_of_a_connection_are_two() {
     check.object = 1;
     check.end();
     assert!(check.pcapng.node.pairs.is_empty());
+    // The ports of another side come again only after all others.
+    let mut ports = Vec::new();
+    for _ in 0..3 {
+        check.object += 2;
+        check.data(Receive, GET);
+        check.object += 1;
+        ports.push(check.data(Receive, GET)[0].from);
+        check.end();
+        check.object -= 1;
+        check.end();
+    }
+    assert_eq!(ports, [65534, 65533, 65532]);
+    check.object = 1;
     // The same addresses again are another connection.
     check.object = 3;
     let again = check.data(Receive, GET);

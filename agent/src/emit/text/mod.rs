@@ -4,13 +4,16 @@
 //! [`Escaped`], so that it is only ever text.
 
 mod paint;
+mod pretty;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::io::{self, Write};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr as _;
 
 use self::paint::{CYAN, Color, DIM, PLAIN, Painted, RED, YELLOW, duration_color, status_color};
 use super::{
@@ -49,11 +52,13 @@ struct Column {
 
 impl Column {
     fn cell(&mut self, name: String) -> String {
-        let length = name.chars().count();
+        // In columns of the terminal: letters may have none of their own, or two.
+        let length = name.width();
         if length <= NAME_LIMIT {
             self.width = self.width.max(length);
         }
-        format!("{name:<width$}", width = self.width)
+        let space = " ".repeat(self.width.saturating_sub(length));
+        name + &space
     }
 }
 
@@ -94,6 +99,7 @@ impl Text {
             Content::Closed { .. } => Ok(()),
             Content::Http(exchange) => self.exchange(exchange, &self.peer(record), out),
             Content::Operation(operation) => self.operation(operation, &self.peer(record), out),
+            Content::WebSocket(websocket) => self.websocket(websocket, &self.peer(record), out),
         }
     }
 
@@ -143,7 +149,7 @@ impl Text {
         let response = size(exchange.response.as_ref().map(|response| &response.body));
         let what = kind(arrow, &method);
         writeln!(out, "{what}{status}  {span}  {request}  {response}  {target}{peer}")?;
-        if self.view.bodies {
+        if self.view.headers {
             self.messages(exchange, out)?;
         }
         Ok(())
@@ -192,13 +198,13 @@ impl Text {
     fn messages(&self, exchange: &Exchange, out: &mut impl Write) -> io::Result<()> {
         if let Some(request) = &exchange.request {
             self.head('>', &request.headers, out)?;
-            self.body('>', &request.body, out)?;
+            self.payload('>', &request.headers, &request.body, out)?;
             self.content('>', exchange.grpc.as_deref().map(|grpc| &grpc.sent[..]), out)?;
             self.head('>', &request.trailers, out)?;
         }
         if let Some(response) = &exchange.response {
             self.head('<', &response.headers, out)?;
-            self.body('<', &response.body, out)?;
+            self.payload('<', &response.headers, &response.body, out)?;
             self.content('<', exchange.grpc.as_deref().map(|grpc| &grpc.received[..]), out)?;
             self.head('<', &response.trailers, out)?;
         }
@@ -230,19 +236,48 @@ impl Text {
         Ok(())
     }
 
-    fn body(&self, mark: char, body: &Body, out: &mut impl Write) -> io::Result<()> {
-        if body.bytes.is_empty() && !body.truncated {
+    /// The body that belongs to these headers.
+    fn payload(
+        &self,
+        mark: char,
+        headers: &Fields,
+        body: &Body,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        if !self.view.bodies || (body.bytes.is_empty() && !body.truncated) {
             return Ok(());
         }
         writeln!(out, "    {mark}")?;
-        match text_of(body) {
+        self.body(mark, headers.first("content-type"), body, out)
+    }
+
+    /// `kind` is the media type that it is said to have.
+    fn body(
+        &self,
+        mark: char,
+        kind: Option<&[u8]>,
+        body: &Body,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        if body.bytes.is_empty() && !body.truncated {
+            return Ok(());
+        }
+        match text_of(body).filter(|_| !kind.is_some_and(is_image)) {
+            Some(text) if let Some(lines) = pretty::lines(text, self.view.color) => {
+                for line in lines {
+                    writeln!(out, "    {mark} {line}")?;
+                }
+            }
             Some(text) => {
                 for line in text.lines() {
                     let space = if line.is_empty() { "" } else { " " };
                     writeln!(out, "    {mark}{space}{}", Escaped(line.as_bytes()))?;
                 }
             }
-            None => writeln!(out, "    {mark} ({} that are not text)", Size(length(&body.bytes)))?,
+            None => {
+                let kind = kind.map_or("not text".to_owned(), |kind| Escaped(kind).to_string());
+                writeln!(out, "    {mark} ({kind}, {})", Size(length(&body.bytes)))?;
+            }
         }
         if body.truncated {
             writeln!(out, "    {mark} {}", self.paint(YELLOW, "… (cut)".to_owned()))?;
@@ -319,6 +354,12 @@ fn size(body: Option<&Body>) -> String {
     let size = body.map_or("-".to_owned(), |body| Size(body.size).to_string());
     let mark = if body.is_some_and(|body| body.truncated) { '~' } else { ' ' };
     format!("{size:>8}{mark}")
+}
+
+/// Whether a media type is one of pictures that are no text.
+fn is_image(kind: &[u8]) -> bool {
+    kind.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"image/"))
+        && memchr::memmem::find(kind, b"svg").is_none()
 }
 
 /// A body that is text; one that was cut may end within a character.

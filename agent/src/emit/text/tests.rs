@@ -3,12 +3,16 @@
 use jiff::tz::TimeZone;
 
 use super::{super::sample, *};
-use crate::decode::System;
+use crate::decode::{Opcode, System};
 
-const PLAIN: View = View { bodies: false, color: false, heading: false, zone: TimeZone::UTC };
-const BODIES: View = View { bodies: true, color: false, heading: false, zone: TimeZone::UTC };
-const COLORED: View = View { bodies: true, color: true, heading: false, zone: TimeZone::UTC };
-const HEADED: View = View { bodies: false, color: false, heading: true, zone: TimeZone::UTC };
+const PLAIN: View =
+    View { headers: false, bodies: false, color: false, heading: false, zone: TimeZone::UTC };
+const BODIES: View =
+    View { headers: true, bodies: true, color: false, heading: false, zone: TimeZone::UTC };
+const COLORED: View =
+    View { headers: true, bodies: true, color: true, heading: false, zone: TimeZone::UTC };
+const HEADED: View =
+    View { headers: false, bodies: false, color: false, heading: true, zone: TimeZone::UTC };
 
 fn shown(view: View, records: &[Record]) -> String {
     let mut text = Text::new(view);
@@ -49,6 +53,42 @@ fn an_exchange_is_a_line() {
         "20:24:52.708  0123456789ab  curl[41]          \
          → ?           200   1.20 ms         -    5.16 kB~  (request not seen)\n",
     );
+}
+
+#[test]
+fn a_websocket_message_is_a_line() {
+    let message = sample::websocket(Opcode::Text, b"hey");
+    let line = "20:24:52.708  web           curl[41]          \
+                ← text                            3 B              websocket\n";
+    check(&message, line);
+    assert_eq!(shown(BODIES, &[message]), format!("{line}    > hey\n"));
+    check(
+        &sample::websocket(Opcode::Binary, b""),
+        "20:24:52.708  web           curl[41]          \
+         ← binary                          3 B~             websocket (what it refers to was lost)\n",
+    );
+    check(
+        &sample::websocket(Opcode::Close, b"abc"),
+        "20:24:52.708  web           curl[41]          \
+         ← close      1001                 3 B              websocket (away \\u{1b}[31m)\n",
+    );
+}
+
+#[test]
+fn columns_are_those_of_the_terminal() {
+    let mut wide = sample::http();
+    sample::container(&mut wide).name = Some("世界-cafe\u{301}".to_owned());
+    let lines = shown(PLAIN, &[wide]);
+    assert!(lines.contains("  世界-cafe\u{301}     curl[41] "), "{lines}");
+}
+
+#[test]
+fn pictures_are_told_by_their_size() {
+    let mut record = sample::http();
+    let request = sample::exchange(&mut record).request.as_mut().unwrap();
+    request.headers = [("content-type", &b"image/png"[..])].into_iter().collect();
+    request.body.bytes = Bytes::from_static(b"{\"not\": \"JSON\"}");
+    assert!(shown(BODIES, &[record]).contains("    > (image/png, 15 B)\n"));
 }
 
 #[test]
@@ -145,7 +185,7 @@ fn bodies_that_are_no_text_are_only_counted() {
     let request = sample::exchange(&mut record).request.as_mut().unwrap();
     request.body.bytes = Bytes::from_static(b"\x00\xff");
     let shown = shown(BODIES, &[record]);
-    assert!(shown.contains("    > (2 B that are not text)\n"), "{shown}");
+    assert!(shown.contains("    > (not text, 2 B)\n"), "{shown}");
 }
 
 #[test]

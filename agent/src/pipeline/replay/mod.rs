@@ -11,6 +11,7 @@ use anyhow::{Context as _, Error, Result};
 use super::{
     stream::{Counts, Ended, Settings, Stream},
     summary::Summary,
+    wanted::Wanted,
 };
 use crate::{
     capture::Losses,
@@ -37,6 +38,8 @@ pub struct Replay {
     pub schema: decode::Schema,
     /// Which secrets are masked; none if absent.
     pub redact: Option<Redaction>,
+    /// Which records.
+    pub wanted: Wanted,
     /// Stop after this many records.
     pub count: Option<u64>,
 }
@@ -101,12 +104,14 @@ fn survey(file: &Path) -> Result<Survey> {
 }
 
 fn settings(options: &Replay, asked: Asked) -> Settings {
-    let same = options.filters.is_empty() && options.raw == asked.raw;
+    let narrowed = !options.filters.is_empty() || !options.wanted.is_all();
+    let same = !narrowed && options.raw == asked.raw;
     Settings {
         raw: options.raw,
         decode: options.decode,
         schema: options.schema.clone(),
         redact: options.redact.clone(),
+        wanted: options.wanted.clone(),
         // What shows only after this many records, the trace did not show.
         count: options.count.or(asked.count.filter(|_| same)),
         filters: vec![asked.filters, options.filters.clone()],

@@ -61,6 +61,7 @@ impl Live {
         let settings = Settings {
             schema: decode::Schema::default(),
             redact: None,
+            wanted: Wanted::default(),
             raw: asked.raw,
             decode: NO_BODIES,
             filters: vec![asked.filters.clone()],
@@ -108,7 +109,8 @@ impl Live {
 }
 
 fn writer(out: fs::File) -> Writer<fs::File> {
-    let view = View { bodies: false, color: false, heading: false, zone: TimeZone::UTC };
+    let view =
+        View { headers: false, bodies: false, color: false, heading: false, zone: TimeZone::UTC };
     Writer::new(out, Format::Json, view)
 }
 
@@ -130,6 +132,7 @@ impl Recording {
         let mut options = Replay {
             schema: decode::Schema::default(),
             redact: None,
+            wanted: Wanted::default(),
             file: self.path(),
             filters: Filters::default(),
             raw: false,
@@ -303,6 +306,7 @@ async fn no_recording_is_named() {
         decode: NO_BODIES,
         schema: decode::Schema::default(),
         redact: None,
+        wanted: Wanted::default(),
         count: None,
     };
     let out = tempfile::tempfile().unwrap();

@@ -146,6 +146,7 @@ fn show(message: &Message) -> String {
         Content::Http(http) => exchange(http),
         Content::Operation(operation) => format!("{operation:?}"),
         Content::Closed { .. } => panic!("an end of plaintext: {message:?}"),
+        Content::WebSocket(websocket) => format!("{websocket:?}"),
         Content::Opaque { bytes: [transmit, receive] } => format!("opaque {transmit} {receive}"),
     }
 }
