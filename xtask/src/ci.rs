@@ -5,12 +5,17 @@ use std::{env::consts::ARCH, process::Command, time::Instant};
 use anyhow::{Context as _, Result};
 
 use crate::{
-    command,
+    command, fuzz,
     packages::{self, Package},
     test,
     toolchain::{self, Compiler, DISTRIBUTION},
     workspace,
 };
+
+/// Of each target. More is a matter of `cargo xtask fuzz`.
+const FUZZ_SECONDS: u32 = 60;
+/// Of random bytes for each decoder.
+const NOISE_MIB: &str = "1024";
 
 pub(crate) fn ci() -> Result<()> {
     let began = Instant::now();
@@ -19,6 +24,8 @@ pub(crate) fn ci() -> Result<()> {
     step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("clippy, kernel half", clippy_kernel_half)?;
     step("tests", || test::test(&test::Args::default()))?;
+    step("noise", noise)?;
+    step("fuzzing", || fuzz::fuzz(&fuzz::Args::all(FUZZ_SECONDS)))?;
     step("rustdoc", rustdoc)?;
     step("cargo-deny", deny)?;
     eprintln!("==> all passed in {:.0?}", began.elapsed());
@@ -35,6 +42,13 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
 
 fn cargo(arguments: &[&str]) -> Result<()> {
     command::run(command::cargo().args(arguments))
+}
+
+/// With the profile of a release: debug builds take too long for so much.
+fn noise() -> Result<()> {
+    let arguments =
+        ["test", "--release", "--package", "tlstap", "--test", "noise", "--", "--nocapture"];
+    command::run(command::cargo().args(arguments).env("TLSTAP_NOISE_MIB", NOISE_MIB))
 }
 
 fn rustdoc() -> Result<()> {

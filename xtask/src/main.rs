@@ -8,6 +8,7 @@ mod build;
 mod ci;
 mod command;
 mod demo;
+mod fuzz;
 mod packages;
 mod run;
 mod test;
@@ -31,6 +32,8 @@ enum Verb {
     Demo(demo::Args),
     /// Measure what the agent costs, beside the tools people use today
     Bench(bench::Args),
+    /// Feed the decoders with what breaks decoders, until a time is over
+    Fuzz(fuzz::Args),
     /// Everything a change must pass
     Ci,
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::test(&args),
         Verb::Demo(args) => demo::demo(&args),
         Verb::Bench(args) => bench::bench(&args),
+        Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Ci => ci::ci(),
     };
     match outcome {

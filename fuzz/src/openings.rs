@@ -1,0 +1,70 @@
+//! How connections begin, so that what follows reaches the decoder of their protocol.
+
+use tlstap::capture::Direction::{self, Receive, Transmit};
+
+/// What each side says first.
+pub type Opening = Vec<(Direction, Vec<u8>)>;
+
+/// The name of a protocol, and how it begins.
+pub type Named = (&'static str, fn() -> Opening);
+
+/// All of them.
+pub const ALL: [Named; 7] = [
+    ("http1", http1),
+    ("http2", http2),
+    ("websocket", websocket),
+    ("postgresql", postgresql),
+    ("mysql", mysql),
+    ("redis", redis),
+    ("unknown", unknown),
+];
+
+/// HTTP/1.1 (RFC 9112).
+pub fn http1() -> Opening {
+    vec![
+        (Transmit, b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec()),
+        (Receive, b"HTTP/1.1 200 OK\r\n".to_vec()),
+    ]
+}
+
+/// The preface, and SETTINGS of both sides (RFC 9113, section 3.4).
+pub fn http2() -> Opening {
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings].concat();
+    vec![(Transmit, preface), (Receive, settings.to_vec())]
+}
+
+/// An upgrade with permessage-deflate (RFC 6455, RFC 7692).
+pub fn websocket() -> Opening {
+    let asked = "GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+    let agreed = "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    vec![(Transmit, asked.into()), (Receive, agreed.into())]
+}
+
+/// The start-up message of version 3.0 and AuthenticationOk (PostgreSQL, "Message Formats").
+pub fn postgresql() -> Opening {
+    let start = b"\0\0\0\x13\0\x03\0\0user\0joe\0\0\0";
+    vec![(Transmit, start.to_vec()), (Receive, b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I".to_vec())]
+}
+
+/// What a client says first inside TLS, HandshakeResponse41, and OK (MySQL, "Connection Phase").
+pub fn mysql() -> Opening {
+    let flags = 0x0100_0a00_u32.to_le_bytes();
+    let said = [&flags[..], &[0, 0, 0, 1, 33], &[0; 23], b"joe\0\0"].concat();
+    let head = [u8::try_from(said.len()).unwrap_or_default(), 0, 0, 2];
+    vec![
+        (Transmit, [&head[..], &said].concat()),
+        (Receive, b"\x07\0\0\x03\0\0\0\x02\0\0\0".to_vec()),
+    ]
+}
+
+/// RESP (Redis serialization protocol).
+pub fn redis() -> Opening {
+    vec![(Transmit, b"*1\r\n$4\r\nPING\r\n".to_vec()), (Receive, b"+PONG\r\n".to_vec())]
+}
+
+/// Nothing: what follows is what the protocol is told by.
+pub fn unknown() -> Opening {
+    Vec::new()
+}

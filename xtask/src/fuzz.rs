@@ -1,0 +1,79 @@
+//! `cargo xtask fuzz`: libFuzzer on each decoder, by cargo-fuzz; see `fuzz/`.
+
+use std::{env, fs, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    command,
+    packages::{self, Package},
+    workspace,
+};
+
+/// A finding, too: one input may not take longer, in seconds, nor all of them more memory, in MiB.
+const LIMITS: [&str; 3] = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=16384"];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Seconds for each target
+    #[arg(long, default_value_t = 600)]
+    seconds: u32,
+    /// Only these targets
+    targets: Vec<String>,
+}
+
+impl Args {
+    /// Every target for so long.
+    pub(crate) const fn all(seconds: u32) -> Self {
+        Self { seconds, targets: Vec::new() }
+    }
+}
+
+pub(crate) fn fuzz(args: &Args) -> Result<()> {
+    packages::ensure("fuzzing", &[Package::new("g++", "c++")])?;
+    install()?;
+    let known = targets()?;
+    let unknown = args.targets.iter().find(|target| !known.contains(target));
+    if let Some(unknown) = unknown {
+        bail!("no target is called {unknown}, there are {}", known.join(", "));
+    }
+    let chosen = if args.targets.is_empty() { &known } else { &args.targets };
+    for target in chosen {
+        eprintln!("xtask: fuzzing {target} for {} s", args.seconds);
+        run(target, args.seconds)
+            .with_context(|| format!("what was found is in fuzz/artifacts/{target}"))?;
+    }
+    Ok(())
+}
+
+fn run(target: &str, seconds: u32) -> Result<()> {
+    let program = workspace::tools().join("bin/cargo-fuzz");
+    let mut fuzz = Command::new(program);
+    // Without a sanitizer a stable compiler will do: the decoders have no unsafe code.
+    fuzz.current_dir(workspace::root()).args(["fuzz", "run", "--sanitizer", "none", target, "--"]);
+    fuzz.arg(format!("-max_total_time={seconds}")).args(LIMITS).args(["-print_final_stats=1"]);
+    if let Some(cargo) = env::var_os("CARGO") {
+        fuzz.env("CARGO", cargo);
+    }
+    command::run(&mut fuzz)
+}
+
+/// The names of the files.
+fn targets() -> Result<Vec<String>> {
+    let folder = workspace::root().join("fuzz/fuzz_targets");
+    let mut targets = Vec::new();
+    for file in fs::read_dir(&folder).context("failed to read fuzz/fuzz_targets")? {
+        targets.extend(file?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    targets.sort_unstable();
+    Ok(targets)
+}
+
+fn install() -> Result<()> {
+    if workspace::tools().join("bin/cargo-fuzz").exists() {
+        return Ok(());
+    }
+    eprintln!("xtask: installing cargo-fuzz (a minute or two)");
+    let install = ["install", "cargo-fuzz", "--locked", "--quiet", "--debug", "--root"];
+    command::run(command::cargo().args(install).arg(workspace::tools()))
+}
