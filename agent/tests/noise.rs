@@ -12,6 +12,7 @@ mod openings;
 use std::{env, fs};
 
 use tlstap::capture::Direction;
+use tlstap_tests::random::Random;
 
 use self::conversation::Conversation;
 
@@ -20,29 +21,6 @@ const MIB: usize = 1 << 20;
 const LONGEST: usize = 256 << 10;
 /// Resident memory that all may add, in KiB.
 const ADDED: u64 = 96 << 10;
-
-/// Xorshift: the same on every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap_or_default() % limit
-    }
-
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for eight in bytes.chunks_mut(8) {
-            let random = self.next().to_le_bytes();
-            eight.iter_mut().zip(random).for_each(|(byte, random)| *byte = random);
-        }
-    }
-}
 
 #[test]
 fn noise_does_no_harm() {
@@ -59,10 +37,10 @@ fn noise_does_no_harm() {
                 let piece = 1 + random.below(length.min(buffer.len()));
                 random.fill(&mut buffer[..piece]);
                 let direction =
-                    if random.next() & 1 == 0 { Direction::Transmit } else { Direction::Receive };
+                    if random.number() & 1 == 0 { Direction::Transmit } else { Direction::Receive };
                 conversation.say(direction, &buffer[..piece]);
                 if random.below(64) == 0 {
-                    conversation.lose(direction, 1 + random.next() % 1_000);
+                    conversation.lose(direction, 1 + random.number() % 1_000);
                 }
                 (length, left) = (length - piece, left.saturating_sub(piece));
             }

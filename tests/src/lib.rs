@@ -29,6 +29,7 @@ pub mod podman;
 pub mod probed;
 pub mod process;
 pub mod pypi;
+pub mod random;
 pub mod recording;
 pub mod schema;
 pub mod server;

@@ -87,12 +87,7 @@ fn ensure_clippy(compiler: &Compiler) -> Result<()> {
 /// Licences, bans and sources need only the lock file. Advisories come from a git server that is
 /// not within reach everywhere: their absence is said, not failed.
 fn deny() -> Result<()> {
-    let program = workspace::tools().join("bin/cargo-deny");
-    if !program.exists() {
-        eprintln!("xtask: installing cargo-deny (some minutes)");
-        let install = ["install", "cargo-deny", "--locked", "--quiet", "--debug", "--root"];
-        command::run(command::cargo().args(install).arg(workspace::tools()))?;
-    }
+    let program = packages::cargo_tool("cargo-deny")?;
     let deny = |arguments: &[&str]| {
         let mut deny = Command::new(&program);
         deny.current_dir(workspace::root()).args(arguments);

@@ -31,7 +31,6 @@ impl Args {
 
 pub(crate) fn fuzz(args: &Args) -> Result<()> {
     packages::ensure("fuzzing", &[Package::new("g++", "c++")])?;
-    install()?;
     let known = targets()?;
     let unknown = args.targets.iter().find(|target| !known.contains(target));
     if let Some(unknown) = unknown {
@@ -47,8 +46,7 @@ pub(crate) fn fuzz(args: &Args) -> Result<()> {
 }
 
 fn run(target: &str, seconds: u32) -> Result<()> {
-    let program = workspace::tools().join("bin/cargo-fuzz");
-    let mut fuzz = Command::new(program);
+    let mut fuzz = Command::new(packages::cargo_tool("cargo-fuzz")?);
     // Without a sanitizer a stable compiler will do: the decoders have no unsafe code.
     fuzz.current_dir(workspace::root()).args(["fuzz", "run", "--sanitizer", "none", target, "--"]);
     fuzz.arg(format!("-max_total_time={seconds}")).args(LIMITS).args(["-print_final_stats=1"]);
@@ -67,13 +65,4 @@ fn targets() -> Result<Vec<String>> {
     }
     targets.sort_unstable();
     Ok(targets)
-}
-
-fn install() -> Result<()> {
-    if workspace::tools().join("bin/cargo-fuzz").exists() {
-        return Ok(());
-    }
-    eprintln!("xtask: installing cargo-fuzz (a minute or two)");
-    let install = ["install", "cargo-fuzz", "--locked", "--quiet", "--debug", "--root"];
-    command::run(command::cargo().args(install).arg(workspace::tools()))
 }

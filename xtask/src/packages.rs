@@ -1,13 +1,18 @@
-//! Installs packages of Debian and Ubuntu, after saying so in one line.
+//! Installs packages of Debian and Ubuntu, and programs of crates.io, after saying so in one line.
 //!
 //! What is there already is told by a file or a program, not by a package name: Docker's own
 //! packages serve as well as Debian's, and replacing them would do harm.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command;
+use crate::{command, workspace};
 
 /// A package, and the program (in `PATH`) or the file (absolute) that shows it is not needed.
 pub(crate) struct Package<'a> {
@@ -27,6 +32,17 @@ impl<'a> Package<'a> {
             command::find(self.witness).is_none()
         }
     }
+}
+
+/// A program of crates.io below `target/tools`, compiled if it is not there.
+pub(crate) fn cargo_tool(name: &str) -> Result<PathBuf> {
+    let program = workspace::tools().join("bin").join(name);
+    if !program.exists() {
+        eprintln!("xtask: installing {name} (some minutes)");
+        let install = ["install", name, "--locked", "--quiet", "--debug", "--root"];
+        command::run(command::cargo().args(install).arg(workspace::tools()))?;
+    }
+    Ok(program)
 }
 
 /// Installs those of `packages` that are missing.

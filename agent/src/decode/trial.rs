@@ -2,6 +2,7 @@
 //! notation out.
 
 use bytes::Bytes;
+pub(super) use tlstap_tests::random::Random;
 
 use super::{Connection, Content, Message, Operation, Options, Role};
 use crate::{
@@ -214,18 +215,6 @@ fn noise(events: &[Event], bytes: usize, random: &mut Random) {
             assert!(trial.connection.held() < 8 << 20);
         }
         trial.finish();
-    }
-}
-
-/// Xorshift: the same on every run.
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % limit
     }
 }
 

@@ -1,6 +1,7 @@
 //! Input that is wrong on purpose: bounded, no panic, no garbage.
 
 use super::*;
+use crate::decode::trial::Random;
 
 /// What is malformed makes the rest opaque; what was known before is handed out.
 #[test]
@@ -150,17 +151,5 @@ fn event(random: &mut Random, words: &[&[u8]]) -> Event {
                 (0..count).flat_map(|_| words[random.below(words.len())].to_vec()).collect();
             Event::Data(direction, bytes)
         }
-    }
-}
-
-/// Xorshift: the same noise on every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % limit
     }
 }

@@ -1,23 +1,10 @@
 //! Changed bytes, lost stretches, noise: no panic, memory bounded, never a wrong field.
 
 use super::{conversations::pieces, *};
-use crate::decode::http2::frames::{HEAD, Head};
-
-/// Xorshift: the same noise on every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap() % limit
-    }
-}
+use crate::decode::{
+    http2::frames::{HEAD, Head},
+    trial::Random,
+};
 
 /// Requests whose path, host and body say which stream they are on, each a segment.
 fn numbered() -> Vec<Event> {
@@ -203,7 +190,7 @@ fn noise_is_bounded() {
             let mut bytes = if round == 0 { begin() } else { Vec::new() };
             while bytes.len() < 16 << 10 {
                 if noisy && round > 0 {
-                    bytes.extend(random.next().to_le_bytes());
+                    bytes.extend(random.number().to_le_bytes());
                 } else {
                     bytes.extend(&valid[random.below(valid.len())]);
                 }
