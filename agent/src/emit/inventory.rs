@@ -65,9 +65,9 @@ mod tests {
     use super::*;
     use crate::{
         emit::sample,
-        resolve::{Class, FileKey, Method, Reason, Site},
+        resolve::{Class, FileKey, Method, Reason, Serves, Site},
     };
-    use tlstap_ebpf::Function;
+    use tlstap_ebpf::{Function, Places};
 
     #[test]
     fn columns_line_up_and_nothing_escapes() {
@@ -101,7 +101,9 @@ mod tests {
         let record = sample::http();
         let site = Site { offset: 3, class: Class::Emulated };
         let (function, method) = (Function::Free, Method::Dynsym);
-        let probe = Probe { symbol: "SSL_free", function, offset: 0x3b350, method, site };
+        let (places, serves) = (Places::default(), Serves::All);
+        let offset = 0x3b350;
+        let probe = Probe { symbol: "SSL_free", function, offset, method, site, places, serves };
         let hooked = Finding {
             library: sample::library(&record),
             process: record.process,

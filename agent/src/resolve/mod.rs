@@ -6,6 +6,7 @@ mod branches;
 mod elf;
 mod file;
 mod marks;
+mod methods;
 mod openssl;
 mod overlay;
 mod reason;
@@ -15,7 +16,7 @@ mod sites;
 use std::fs::File;
 
 use object::read::ReadCache;
-use tlstap_ebpf::Function;
+use tlstap_ebpf::{Function, Places};
 
 pub use elf::ElfError;
 pub(crate) use file::descriptor_path;
@@ -59,6 +60,22 @@ pub struct Probe {
     pub method: Method,
     /// Which of its instructions is probed.
     pub site: Site,
+    /// Where the arguments are, near the end of a function.
+    pub places: Places,
+    /// For which traces it is.
+    pub serves: Serves,
+}
+
+/// For which traces a probe is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// For every one.
+    All,
+    /// For one that leaves processes out which run the same code: they are left alone at the entry of
+    /// a call.
+    Filtered,
+    /// For one that traces all that run the code: calls that read are looked at near their end only.
+    Unfiltered,
 }
 
 impl Probe {
@@ -77,7 +94,34 @@ impl Probe {
     ) -> Option<Self> {
         let offset = elf.code_offset(extent.address)?;
         let site = sites::plan(elf, extent, sites::Needs::of(function));
-        Some(Self { symbol, function, offset, method, site })
+        let (places, serves) = (Places::default(), Serves::All);
+        Some(Self { symbol, function, offset, method, site, places, serves })
+    }
+
+    /// The probes near the ends of a function that reads, which has no symbol.
+    fn ends(elf: &elf::Elf<'_>, symbol: &'static str, function: u64) -> Option<Vec<Self>> {
+        let ends = sites::ends::plan(elf, function)?;
+        let probe = |(address, places): (u64, Places)| {
+            let offset = elf.code_offset(ends.function)?;
+            let from_there = elf.code_offset(address)?.checked_sub(offset)?;
+            let site = Site { offset: from_there, class: Class::Emulated };
+            let (function, method) = (Function::ReadEnd, Method::Callee);
+            Some(Self {
+                symbol,
+                function,
+                offset,
+                method,
+                site,
+                places,
+                serves: Serves::Unfiltered,
+            })
+        };
+        ends.sites.into_iter().map(probe).collect()
+    }
+
+    /// The same probe, for some traces only.
+    const fn serving(self, serves: Serves) -> Self {
+        Self { serves, ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use bytes::Bytes;
-use tlstap_ebpf::Function;
+use tlstap_ebpf::{Function, Places};
 
 use super::{super::sample, *};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     decode::{Grpc, Messages, Opcode, Role, System, Version},
     enrich::Container,
     inventory::{Finding, Status},
-    resolve::{Class, FileKey, Method, Probe, Reason, Site},
+    resolve::{Class, FileKey, Method, Probe, Reason, Serves, Site},
 };
 
 /// The schema is a promise to users: a record that breaks it is a bug in one of the two.
@@ -389,6 +389,8 @@ fn a_library_that_is_hooked() {
         offset: 0x3c0,
         method,
         site,
+        places: Places::default(),
+        serves: Serves::All,
     };
     let probes = vec![
         probe("SSL_read", Method::Dynsym, Site::PLAIN),
