@@ -41,6 +41,9 @@ const KEPT: [Register; 7] = [
     Register::R15,
 ];
 
+/// The number of the stack pointer.
+const STACK: u8 = 4;
+
 /// All general-purpose registers, by number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registers([Value; 16]);
@@ -49,7 +52,7 @@ impl Registers {
     /// As a function that begins at this address is called.
     pub(super) fn called(address: u64) -> Self {
         let mut all = Self([Value::Number(0); 16]);
-        (0..16).for_each(|number| all.0[usize::from(number)] = Value::Made(address, number));
+        all.make(address, |_| true);
         for (number, register) in (0..).zip(ARGUMENTS) {
             all.set(register, Value::Argument(number));
         }
@@ -57,18 +60,28 @@ impl Registers {
     }
 
     pub(crate) fn get(&self, register: Register) -> Value {
-        number(register).map_or(Value::Made(0, 0), |number| self.0[usize::from(number)])
+        let held = number(register).and_then(|number| self.0.get(usize::from(number)));
+        held.copied().unwrap_or(Value::Made(0, 0))
     }
 
     fn set(&mut self, register: Register, value: Value) {
-        if let Some(number) = number(register) {
-            self.0[usize::from(number)] = value;
+        if let Some(held) = number(register).and_then(|number| self.0.get_mut(usize::from(number)))
+        {
+            *held = value;
+        }
+    }
+
+    /// Those with such a number were made anew by the instruction at an address.
+    fn make(&mut self, address: u64, chosen: impl Fn(u8) -> bool) {
+        for (number, held) in (0..).zip(&mut self.0).filter(|(number, _)| chosen(*number)) {
+            *held = Value::Made(address, number);
         }
     }
 
     /// The number of a register that holds one of these; never that of the stack pointer.
     pub(crate) fn holder(&self, wanted: &[Value]) -> Option<u8> {
-        (0..16).find(|&held| held != 4 && wanted.contains(&self.0[usize::from(held)]))
+        let holds = |(number, held): &(u8, &Value)| *number != STACK && wanted.contains(held);
+        (0..).zip(&self.0).find(holds).map(|(number, _)| number)
     }
 }
 
@@ -133,12 +146,8 @@ impl State {
 
     /// Comes back from a function that was called here.
     pub(super) fn call(&mut self, instruction: &Instruction) {
-        for made in 0..16 {
-            let kept = KEPT.into_iter().any(|register| number(register) == Some(made));
-            if !kept {
-                self.registers.0[usize::from(made)] = Value::Made(instruction.ip(), made);
-            }
-        }
+        let kept = KEPT.map(number);
+        self.registers.make(instruction.ip(), |made| !kept.contains(&Some(made)));
         self.compared = None;
     }
 
