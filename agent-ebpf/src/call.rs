@@ -23,7 +23,7 @@ use tlstap_ebpf::{Cookie, Function, direction, loss};
 
 use crate::{
     connection, emit, machine, task,
-    thread::{self, Thread},
+    thread::{self, Ended, Thread},
 };
 
 #[derive(Clone, Copy)]
@@ -214,7 +214,7 @@ fn end(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let cookie = machine::cookie(ctx.as_ptr());
-    let places = Cookie::from_bits(cookie)?.places;
+    let Cookie { places, library, .. } = Cookie::from_bits(cookie)?;
     let held = |register: u8| registers[usize::from(register) & 15];
     if places.zero.is_some_and(|zero| held(zero) as u32 != 0) {
         return None;
@@ -228,11 +228,16 @@ fn end(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let object = held(places.object);
-    let began = connection::began(tgid, thread::known());
-    let connection = connection::find(tgid, object, began)?;
-    // When it was entered was not seen: 0.
-    let (buffer, entered) = (held(places.buffer), 0);
-    let call = Call { stack: 0, object, buffer, length, entered, cookie };
+    let known = thread::current()?;
+    // When it was entered was not seen.
+    // SAFETY: plain helper without arguments.
+    let entered = unsafe { bpf_ktime_get_ns() };
+    let stack = machine::stack_pointer(ctx.as_ptr());
+    if !known.ends(Ended { time: entered, stack, object, library, told: 0 }) {
+        return None;
+    }
+    let connection = connection::find(tgid, object, connection::began(tgid, Some(known)))?;
+    let call = Call { stack, object, buffer: held(places.buffer), length, entered, cookie };
     emit::call(thread, &call, function, moved, connection);
     Some(())
 }

@@ -78,16 +78,14 @@ pub(crate) fn call(
     let copied = if moved > limit { limit } else { moved };
     let side = usize::from(function.direction()) & 1;
     let start = connection.offset[side];
-    let header = header(thread, call.object, connection.birth, function.direction());
     let mut walk = Walk {
         header: RecordHeader {
             kind: kind::DATA,
             function: function as u8,
             offset: start,
             call_len: moved,
-            // Where that was not seen, the end of the call has to do.
-            entered: if call.entered == 0 { header.entered } else { call.entered },
-            ..header
+            entered: call.entered,
+            ..header(thread, call.object, connection.birth, function.direction())
         },
         connection,
         next: call.buffer,
