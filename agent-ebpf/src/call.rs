@@ -213,6 +213,11 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     if result <= 0 {
         return None;
     }
+    let thread = bpf_get_current_pid_tgid();
+    let tgid = (thread >> 32) as u32;
+    if task::ignored(tgid) {
+        return None;
+    }
     let cookie = machine::cookie(ctx.as_ptr());
     let Cookie { places, library, .. } = Cookie::from_bits(cookie)?;
     let held = |register: u8| registers[usize::from(register) & 15];
@@ -222,11 +227,6 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     let length = held(places.length);
     let function = Function::ReadEx;
     let moved = moved_bytes(function, length, result as u64)?;
-    let thread = bpf_get_current_pid_tgid();
-    let tgid = (thread >> 32) as u32;
-    if task::ignored(tgid) {
-        return None;
-    }
     let object = held(places.object);
     let known = thread::current()?;
     // When it was entered was not seen.

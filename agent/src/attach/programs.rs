@@ -18,7 +18,7 @@ use super::{
 use crate::{
     capture::{Connections, Counters, Ended, Ring},
     privilege,
-    resolve::{Probe, Serves, descriptor_path},
+    resolve::{Probe, descriptor_path},
 };
 
 /// The BPF object that the build script made.
@@ -92,8 +92,6 @@ pub struct Programs {
     sockets: Sockets,
     /// What tells the kernel half to look at ciphertext outside TLS calls.
     memory_bios: Array<MapData, u32>,
-    /// Whether processes can be ignored.
-    filtered: bool,
 }
 
 impl KernelHalf {
@@ -129,13 +127,7 @@ impl KernelHalf {
         let losses = Counters::new(take(&mut ebpf, name::LOSSES)?);
         let connections = Connections::new(take(&mut ebpf, name::CONNECTIONS)?, losses.clone());
         let memory_bios = take(&mut ebpf, name::MEMORY_BIOS)?;
-        let mut programs = Programs {
-            ebpf,
-            probes,
-            sockets: Sockets::Descriptors,
-            memory_bios,
-            filtered: options.filtered,
-        };
+        let mut programs = Programs { ebpf, probes, sockets: Sockets::Descriptors, memory_bios };
         for tracepoint in
             [(name::TASK_EXIT, "sched_process_exit"), (name::TASK_EXEC, "sched_process_exec")]
         {
@@ -162,7 +154,7 @@ impl Programs {
         scope: Scope,
     ) -> Result<Attachment, AttachError> {
         let mut places: Vec<(&str, Vec<Point>)> = Vec::new();
-        for probe in probes.iter().filter(|probe| self.serves(probe, scope)) {
+        for probe in probes {
             let cookie =
                 Cookie { library, function: probe.function, places: probe.places }.to_bits();
             let point = Point { offset: probe.site_offset(), cookie };
@@ -174,16 +166,6 @@ impl Programs {
             }
         }
         self.probes.attach(&mut self.ebpf, &descriptor_path(file), &places, scope)
-    }
-
-    /// Whether a probe is for this trace, with files probed for those processes.
-    fn serves(&self, probe: &Probe, scope: Scope) -> bool {
-        let filtered = self.filtered && scope == Scope::All;
-        match probe.serves {
-            Serves::All => true,
-            Serves::Filtered => filtered,
-            Serves::Unfiltered => !filtered,
-        }
     }
 
     /// Which links hold the probes.

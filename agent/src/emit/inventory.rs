@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::{
         emit::sample,
-        resolve::{Class, FileKey, Method, Reason, Serves, Site},
+        resolve::{Class, FileKey, Method, Reason, Site},
     };
     use tlstap_ebpf::{Function, Places};
 
@@ -101,9 +101,9 @@ mod tests {
         let record = sample::http();
         let site = Site { offset: 3, class: Class::Emulated };
         let (function, method) = (Function::Free, Method::Dynsym);
-        let (places, serves) = (Places::default(), Serves::All);
+        let places = Places::default();
         let offset = 0x3b350;
-        let probe = Probe { symbol: "SSL_free", function, offset, method, site, places, serves };
+        let probe = Probe { symbol: "SSL_free", function, offset, method, site, places };
         let hooked = Finding {
             library: sample::library(&record),
             process: record.process,

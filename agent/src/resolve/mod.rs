@@ -62,20 +62,6 @@ pub struct Probe {
     pub site: Site,
     /// Where the arguments are, near the end of a function.
     pub places: Places,
-    /// For which traces it is.
-    pub serves: Serves,
-}
-
-/// For which traces a probe is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Serves {
-    /// For every one.
-    All,
-    /// For one that leaves processes out which run the same code: they are left alone at the entry of
-    /// a call.
-    Filtered,
-    /// For one that traces all that run the code: calls that read are looked at near their end only.
-    Unfiltered,
 }
 
 impl Probe {
@@ -94,8 +80,7 @@ impl Probe {
     ) -> Option<Self> {
         let offset = elf.code_offset(extent.address)?;
         let site = sites::plan(elf, extent, sites::Needs::of(function));
-        let (places, serves) = (Places::default(), Serves::All);
-        Some(Self { symbol, function, offset, method, site, places, serves })
+        Some(Self { symbol, function, offset, method, site, places: Places::default() })
     }
 
     /// The probes near the ends of a function that reads, which has no symbol.
@@ -106,22 +91,9 @@ impl Probe {
             let from_there = elf.code_offset(address)?.checked_sub(offset)?;
             let site = Site { offset: from_there, class: Class::Emulated };
             let (function, method) = (Function::ReadEnd, Method::Callee);
-            Some(Self {
-                symbol,
-                function,
-                offset,
-                method,
-                site,
-                places,
-                serves: Serves::Unfiltered,
-            })
+            Some(Self { symbol, function, offset, method, site, places })
         };
         ends.sites.into_iter().map(probe).collect()
-    }
-
-    /// The same probe, for some traces only.
-    const fn serving(self, serves: Serves) -> Self {
-        Self { serves, ..self }
     }
 }
 

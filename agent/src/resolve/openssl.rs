@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use tlstap_ebpf::{Function, direction};
 
 use super::{
-    Method, Probe, Serves, branches,
+    Method, Probe, branches,
     elf::{Elf, Symbol},
     methods,
     sites::Extent,
@@ -60,11 +60,11 @@ pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     let internal = exports.internal_write(elf).zip(exports.internal_read(elf));
     // A peek calls nothing that is probed then.
     let needed = |export: &&Export<'_>| internal.is_none() || export.function != Function::Peek;
-    let payload = match internal {
-        Some((write, read)) => match exports.read_ends(elf) {
-            Some(ends) => [write, read.serving(Serves::Filtered)].into_iter().chain(ends).collect(),
-            None => vec![write, read],
-        },
+    let payload: Vec<_> = match internal {
+        Some((write, read)) => {
+            let reads = exports.read_ends(elf).unwrap_or_else(|| vec![read]);
+            [write].into_iter().chain(reads).collect()
+        }
         None => payload.into_iter().filter_map(|export| export.probe(elf)).collect(),
     };
     let rest = rest.into_iter().filter(needed);
@@ -185,12 +185,12 @@ impl<'d> Exports<'d> {
             } else {
                 let extent = Extent { address: function, size: 0 };
                 let probe = Probe::plan(elf, "ssl_read", Function::ReadEx, extent, Method::Callee)?;
-                probes.push(probe.serving(Serves::Unfiltered));
+                probes.push(probe);
             }
         }
         let symbol = elf.functions().find(|symbol| symbol.name == HANDSHAKE.as_bytes())?;
         let handshake = Export { name: HANDSHAKE, function: Function::Handshake, symbol };
-        probes.push(handshake.probe(elf)?.serving(Serves::Unfiltered));
+        probes.push(handshake.probe(elf)?);
         planned.then_some(probes)
     }
 

@@ -11,7 +11,7 @@ use crate::{
     decode::{Grpc, Messages, Opcode, Role, System, Version},
     enrich::Container,
     inventory::{Finding, Status},
-    resolve::{Class, FileKey, Method, Probe, Reason, Serves, Site},
+    resolve::{Class, FileKey, Method, Probe, Reason, Site},
 };
 
 /// The schema is a promise to users: a record that breaks it is a bug in one of the two.
@@ -390,7 +390,6 @@ fn a_library_that_is_hooked() {
         method,
         site,
         places: Places::default(),
-        serves: Serves::All,
     };
     let probes = vec![
         probe("SSL_read", Method::Dynsym, Site::PLAIN),
