@@ -23,7 +23,7 @@ use tlstap_ebpf::{Cookie, Function, direction, loss};
 
 use crate::{
     connection, emit, machine, task,
-    thread::{self, Ended, Thread},
+    thread::{self, Thread},
 };
 
 #[derive(Clone, Copy)]
@@ -237,7 +237,7 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     // SAFETY: plain helper without arguments.
     let entered = unsafe { bpf_ktime_get_ns() };
     let stack = machine::stack_pointer(ctx.as_ptr());
-    if !known.ends(Ended { time: entered, stack, object, library, told: 0 }) {
+    if !known.ends(entered, stack, object, library) {
         return None;
     }
     let connection = connection::find(tgid, object, connection::began(tgid, Some(known)))?;

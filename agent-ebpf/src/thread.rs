@@ -28,16 +28,17 @@ pub(crate) struct Thread {
     ended: Ended,
 }
 
-/// Where and when a call was looked at near its end, through the probes of which library.
+/// The last call that was looked at near its end.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Ended {
-    pub(crate) time: u64,
-    pub(crate) stack: u64,
-    pub(crate) object: u64,
-    pub(crate) library: u32,
-    /// Whether it was told, for it was not told through another library's probes.
-    pub(crate) told: u32,
+    time: u64,
+    stack: u64,
+    object: u64,
+    /// The library whose probes told it, and the first other one whose probes were hit by it: one more
+    /// than the number of each, 0 for none.
+    told: u32,
+    other: u32,
 }
 
 /// A map whose values live with the tasks that they are of. aya-ebpf has no such type; the fields
@@ -89,23 +90,33 @@ fn storage(flags: u64) -> Option<&'static mut Thread> {
 }
 
 impl Thread {
-    /// Notes that a call was looked at near its end. Whether it is to be told.
+    /// A call is looked at near its end, at this time, through the probes of a library. Whether it is
+    /// to be told.
     ///
-    /// A file can be probed twice for some time: when it has changed, or when it was seen in an overlay
-    /// first whose layers could not be looked into. Then each call is looked at twice, one right after
-    /// the other, and once by each.
-    pub(crate) fn ends(&mut self, mut ended: Ended) -> bool {
-        /// In nanoseconds: longer than between the two, unless the thread loses its processor there, and
-        /// shorter than it takes to put probes in place.
+    /// A file can be probed more than once for some time: when it has changed, or when it was seen in an
+    /// overlay first whose layers could not be looked into. Then each call is looked at by all of them,
+    /// one right after the other and always in the same order. The first tells it. When that one is
+    /// gone, the second comes again without it.
+    pub(crate) fn ends(&mut self, time: u64, stack: u64, object: u64, library: u32) -> bool {
+        /// In nanoseconds: longer than between two of them, unless the thread loses its processor there,
+        /// and shorter than it takes to put probes in place.
         const AT_ONCE: u64 = 200_000;
-        let last = &self.ended;
+        let last = &mut self.ended;
+        let library = library + 1;
         let again = last.told != 0
-            && last.library != ended.library
-            && (last.stack, last.object) == (ended.stack, ended.object)
-            && ended.time - last.time < AT_ONCE;
-        ended.told = u32::from(!again);
-        self.ended = ended;
-        !again
+            && last.told != library
+            && last.other != library
+            && (last.stack, last.object) == (stack, object)
+            && time - last.time < AT_ONCE;
+        if !again {
+            *last = Ended { time, stack, object, told: library, other: 0 };
+            return true;
+        }
+        last.time = time;
+        if last.other == 0 {
+            last.other = library;
+        }
+        false
     }
 
     /// Forgets all: it is another program now.

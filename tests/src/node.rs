@@ -133,7 +133,12 @@ impl Node {
 
     /// The fixture program that makes TLS calls by the number, with its connections open.
     pub fn pace(&self, flags: &[&str]) -> Result<Pace> {
-        Pace::start(once(&self.pace, || self.compiled("pace"))?, flags)
+        Pace::start(once(&self.pace, || self.compiled("pace"))?, flags, None)
+    }
+
+    /// Likewise, with the libraries of a folder.
+    pub fn pace_with(&self, libraries: &Path) -> Result<Pace> {
+        Pace::start(once(&self.pace, || self.compiled("pace"))?, &[], Some(libraries))
     }
 
     /// Counts from now on who wakes the reader of a BPF ring buffer.

@@ -28,9 +28,13 @@ pub struct Cost {
 
 impl Pace {
     /// Starts a compiled one; flags are explained at the top of `pace.c`.
-    pub(crate) fn start(binary: &Path, flags: &[&str]) -> Result<Self> {
+    /// `libraries` is a folder with libraries of its own.
+    pub(crate) fn start(binary: &Path, flags: &[&str], libraries: Option<&Path>) -> Result<Self> {
         let mut command = Command::new(binary);
         command.args(flags);
+        if let Some(folder) = libraries {
+            command.env("LD_LIBRARY_PATH", folder);
+        }
         let child = Child::start(command)?;
         child.says("ready", LIMIT)?;
         Ok(Self { child, told: 0 })

@@ -1,6 +1,13 @@
 //! Issue 3: a container whose libssl is no longer the image's: copied up, or replaced.
 
-use anyhow::{Context as _, Result, ensure};
+use std::{
+    env::consts::ARCH,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    thread,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value;
 use tlstap_tests::{
     agent::Agent,
@@ -11,7 +18,7 @@ use tlstap_tests::{
 
 use crate::web;
 
-crate::tests![copied_up, replaced_while_it_runs];
+crate::tests![copied_up, replaced_while_it_runs, probed_anew_while_it_runs];
 
 /// A file that was never mapped before can lose its first requests; this many, no more.
 const TRIES: usize = 10;
@@ -22,6 +29,32 @@ fn copied_up(node: &Node) -> Result<()> {
 
 fn replaced_while_it_runs(node: &Node) -> Result<()> {
     changed(node, "cd /usr/lib/*-linux-gnu && cp libssl.so.3 new && mv new libssl.so.3")
+}
+
+/// The file is another to the agent when its change time is: it is probed anew when a program maps it.
+/// For a while it is probed twice, and each call is told once all the same.
+fn probed_anew_while_it_runs(node: &Node) -> Result<()> {
+    const CALLS: u64 = 200_000;
+    const MESSAGE: u64 = 64;
+    let folder = tempfile::tempdir()?;
+    let library = folder.path().join("libssl.so.3");
+    fs::copy(format!("/usr/lib/{ARCH}-linux-gnu/libssl.so.3"), &library)?;
+    let mut pace = node.pace_with(folder.path())?;
+    let launch = node.tlstap(&["trace", "-o", "none", "--comm", "pace"])?;
+    let agent = launch.ready()?;
+    let calling = thread::spawn(move || pace.go(CALLS));
+    let mut changes = 0;
+    while !calling.is_finished() && changes < 10 {
+        changes += 1;
+        fs::set_permissions(&library, Permissions::from_mode(0o644 + changes % 2))?;
+        node.pace_with(folder.path())?.end()?;
+    }
+    let cost = calling.join().map_err(|_| anyhow!("the caller panicked"))??;
+    let ended = agent.stop()?;
+    let (summary, expect) = (ended.summary()?, cost.calls * MESSAGE);
+    ensure!(changes > 2, "too little was changed");
+    ensure!(summary.contains(&format!("{expect} plaintext bytes")), "{summary}, not {expect}");
+    Ok(())
 }
 
 /// Changes libssl under a running server, which keeps the old one, while the agent runs; then

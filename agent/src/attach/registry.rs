@@ -18,6 +18,9 @@ use crate::resolve::{FileKey, RealFile, Stamp};
 /// Longer than two resyncs of /proc, so that a user that was missed is found first.
 const LINGER: Duration = Duration::from_secs(150);
 
+/// Most attachments that wait to be dropped.
+const MAX_DETACHING: usize = 4;
+
 /// Who a file is probed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum User {
@@ -43,26 +46,29 @@ struct Usage<A> {
 #[derive(Debug)]
 pub struct Registry<A> {
     files: HashMap<(FileKey, Scope), Usage<A>>,
-    /// Takes attachments to be dropped off this thread: detaching takes long.
-    detach: mpsc::Sender<A>,
+    /// Of files that were written to since: they stay until their files are probed anew.
+    replaced: Vec<A>,
+    /// Takes attachments to be dropped off this thread: detaching takes long. When files change faster
+    /// than that, this thread waits.
+    detach: mpsc::SyncSender<A>,
 }
 
 impl<A: Send + 'static> Default for Registry<A> {
     fn default() -> Self {
-        let (detach, dropped) = mpsc::channel::<A>();
+        let (detach, dropped) = mpsc::sync_channel::<A>(MAX_DETACHING);
         thread::spawn(move || dropped.into_iter().for_each(drop));
-        Self { files: HashMap::new(), detach }
+        Self { files: HashMap::new(), replaced: Vec::new(), detach }
     }
 }
 
 impl<A> Registry<A> {
     /// The number of the library of a file that is probed already, for one more user. A file that
-    /// was written to since is detached: its functions may lie elsewhere now.
+    /// was written to since is to be probed anew: its functions may lie elsewhere now.
     pub fn reuse(&mut self, file: &RealFile, scope: Scope, user: User) -> Option<u32> {
         let place = self.place(file, scope)?;
         if self.files.get(&place)?.stamp != file.stamp {
             let changed = self.files.remove(&place)?;
-            self.detach(changed.attachment);
+            self.replaced.push(changed.attachment);
             return None;
         }
         let usage = self.files.get_mut(&place)?;
@@ -119,6 +125,14 @@ impl<A> Registry<A> {
         let attached = Instant::now();
         let usage = Usage { library, stamp, attachment, attached, users, unused_since: None };
         self.files.insert((file.key, scope), usage);
+        self.detach_replaced();
+    }
+
+    /// Detaches, in the background, what was put in place before files were written to.
+    fn detach_replaced(&mut self) {
+        for attachment in std::mem::take(&mut self.replaced) {
+            self.detach(attachment);
+        }
     }
 
     /// A process was forked: it uses what its parent uses.
@@ -157,6 +171,7 @@ impl<A> Registry<A> {
         let unused = |usage: &Usage<A>| {
             usage.unused_since.is_some_and(|since| now.duration_since(since) >= LINGER)
         };
+        self.detach_replaced();
         let expired: Vec<_> = self.files.extract_if(|_, usage| unused(usage)).collect();
         for ((key, _), usage) in expired {
             tracing::debug!(%key, "no longer probed");
@@ -288,7 +303,10 @@ mod tests {
         let mut registry = Registry::default();
         registry.insert(&file, Scope::All, 7, Arc::clone(&attachment), User::Process(1));
         fs::write(path.path(), "another").unwrap();
-        assert_eq!(registry.reuse(&open(path.path()), Scope::All, User::Process(2)), None);
+        let anew = open(path.path());
+        assert_eq!(registry.reuse(&anew, Scope::All, User::Process(2)), None);
+        assert_eq!(Arc::strong_count(&attachment), 2, "not while nothing is in its place");
+        registry.insert(&anew, Scope::All, 8, Arc::new(()), User::Process(2));
         assert_detached(&attachment);
     }
 }
