@@ -11,7 +11,7 @@ mod dialogue;
 mod fields;
 mod frames;
 mod http1;
-mod http2;
+pub(crate) mod http2;
 mod mysql;
 mod operation;
 mod pending;

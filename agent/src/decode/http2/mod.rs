@@ -18,6 +18,10 @@ use self::{
     hpack::Decoder,
     streams::Streams,
 };
+pub(crate) use self::{
+    chain::{Verdict, look},
+    hpack::{TABLE, huffman},
+};
 use super::{
     Message, Role,
     protocol::{Family, Flow, Guess, Protocol, Sighting, Start},
@@ -27,11 +31,11 @@ use crate::capture::{Call, Direction};
 pub(super) const FAMILY: Family = Family { guess, start: |start| Box::new(Http2::new(start)) };
 
 fn guess(sighting: &Sighting<'_>) -> Guess {
-    match chain::look(sighting.bytes) {
-        chain::Verdict::No => Guess::No,
-        chain::Verdict::Maybe => Guess::Maybe,
+    match look(sighting.bytes) {
+        Verdict::No => Guess::No,
+        Verdict::Maybe => Guess::Maybe,
         // The header blocks tell whether it is so.
-        chain::Verdict::Sure => Guess::Yes(Role::of_requests(sighting.at)),
+        Verdict::Sure => Guess::Yes(Role::of_requests(sighting.at)),
     }
 }
 

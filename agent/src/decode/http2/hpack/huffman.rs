@@ -32,7 +32,7 @@ const SYMBOLS: [u8; 256] = [
 
 /// Appends the decoded string. `None` when it is not in the code, or would have more than `limit`
 /// bytes.
-pub(super) fn decode(coded: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn decode(coded: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()> {
     let start = out.len();
     let (mut code, mut bits) = (0_u32, 0_usize);
     // The first code of the length at hand, and where its symbol stands.
@@ -64,25 +64,38 @@ pub(super) fn decode(coded: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()
     (bits < 8 && code == (1 << bits) - 1).then_some(())
 }
 
+/// The code of a symbol, and of how many bits it is.
+pub(crate) fn code(symbol: u8) -> (u32, usize) {
+    CODES.get(usize::from(symbol)).copied().unwrap_or_default()
+}
+
+const CODES: [(u32, usize); 256] = codes();
+
+#[expect(clippy::indexing_slicing, reason = "what is out of bounds does not compile")]
+const fn codes() -> [(u32, usize); 256] {
+    let mut codes = [(0, 0); 256];
+    let (mut code, mut place, mut bits) = (0, 0, 0);
+    while bits < COUNTS.len() {
+        code <<= 1;
+        let mut count = 0;
+        while count < COUNTS[bits] {
+            if place < SYMBOLS.len() {
+                codes[SYMBOLS[place] as usize] = (code, bits);
+            }
+            (code, place, count) = (code + 1, place + 1, count + 1);
+        }
+        bits += 1;
+    }
+    codes
+}
+
 /// The string in the code, for tests.
 #[cfg(test)]
-pub(super) fn encode(plain: &[u8]) -> Vec<u8> {
-    let mut codes = vec![(0_u32, 0_usize); 256];
-    let (mut code, mut place) = (0, 0);
-    for (bits, &count) in COUNTS.iter().enumerate() {
-        code <<= 1;
-        for _ in 0..count {
-            if let Some(&symbol) = SYMBOLS.get(place) {
-                codes[usize::from(symbol)] = (code, bits);
-            }
-            code += 1;
-            place += 1;
-        }
-    }
+pub(crate) fn encode(plain: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let (mut buffer, mut held) = (0_u64, 0);
     for &byte in plain {
-        let (code, bits) = codes[usize::from(byte)];
+        let (code, bits) = code(byte);
         buffer = buffer << bits | u64::from(code);
         held += bits;
         while held >= 8 {
