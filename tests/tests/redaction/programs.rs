@@ -8,6 +8,9 @@ use tlstap_tests::{database::Database, packages, server::Server, tool};
 
 use super::Said;
 
+const CURL: [&str; 6] =
+    ["--insecure", "--http2", "--silent", "--show-error", "--output", "/dev/null"];
+
 /// Servers of which clients ask something.
 pub(super) struct Programs {
     web: Server,
@@ -35,11 +38,8 @@ impl Programs {
     /// For a sink with these arguments: what it never shows is not said.
     pub(super) fn said(&self, sink: &[&str]) -> Result<Said> {
         let (decoded, in_lines) = (sink.contains(&"--body"), sink.contains(&"text"));
-        let mut said = Said::default();
-        self.http2(&mut said)?;
-        self.redis(&mut said)?;
-        self.websockets(&mut said)?;
-        self.sql(&mut said)?;
+        let mut said = self.common()?;
+        self.form(&mut said)?;
         if !(decoded && in_lines) {
             self.values(&mut said)?;
         }
@@ -49,11 +49,27 @@ impl Programs {
         Ok(said)
     }
 
+    /// What Wireshark finds nothing wrong with: forms are sent back without their boundary.
+    pub(super) fn flawless(&self) -> Result<Said> {
+        let mut said = self.common()?;
+        self.values(&mut said)?;
+        self.passwords(&mut said)?;
+        Ok(said)
+    }
+
+    fn common(&self) -> Result<Said> {
+        let mut said = Said::default();
+        self.http2(&mut said)?;
+        self.redis(&mut said)?;
+        self.websockets(&mut said)?;
+        self.sql(&mut said)?;
+        Ok(said)
+    }
+
     /// curl has Huffman's code for each field that is shorter with it.
     fn http2(&self, said: &mut Said) -> Result<()> {
         let url = |path: &str| self.web.url(path);
-        let common = ["--insecure", "--http2", "--silent", "--show-error", "--output", "/dev/null"];
-        let mut curl = tool::command("curl", common)?;
+        let mut curl = tool::command("curl", CURL)?;
         for field in [
             "Authorization: Bearer @@",
             "Proxy-Authorization: Basic @@",
@@ -69,8 +85,18 @@ impl Programs {
         // The second request refers to the fields of the first one.
         curl.arg(url(&said.fill("/hello?api_key=@@&x=1"))).arg(url("/hello"));
         said.programs.push(curl);
-        let mut form = tool::command("curl", common)?;
-        form.args(["--form", &said.fill("password=@@"), "--form", "user=joe", &url("/hello")]);
+        Ok(())
+    }
+
+    fn form(&self, said: &mut Said) -> Result<()> {
+        let mut form = tool::command("curl", CURL)?;
+        form.args([
+            "--form",
+            &said.fill("password=@@"),
+            "--form",
+            "user=joe",
+            &self.web.url("/hello"),
+        ]);
         said.programs.push(form);
         Ok(())
     }
