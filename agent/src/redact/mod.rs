@@ -12,7 +12,7 @@ mod tests;
 mod wire;
 mod word;
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use foldhash::{HashMap, HashMapExt as _};
@@ -21,7 +21,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use self::{names::Kind, scanner::Scanner, wire::Plaintext, word::Word};
 use crate::{
     capture::ConnectionKey,
-    decode::{Body, Content, Exchange, Fields, Message, WebSocket},
+    decode::{Body, Content, Exchange, Fields, Message, ServerEvent, WebSocket},
 };
 
 /// What stands for each byte of a secret.
@@ -65,6 +65,7 @@ impl Redactor {
             Content::Http(exchange) => self.exchange(exchange),
             Content::Operation(operation) => self.operation(operation),
             Content::WebSocket(websocket) => self.websocket(websocket),
+            Content::Event(event) => self.event(event),
             // A value may go on behind lost bytes, and is masked on.
             Content::Gap { direction, length, .. } => {
                 if let Some(plaintext) = self.streams.get_mut(&message.connection) {
@@ -114,6 +115,16 @@ impl Redactor {
         let close = websocket.close.as_mut();
         if let Some(reason) = close.and_then(|close| close.reason.as_mut()) {
             self.string(reason);
+        }
+    }
+
+    fn event(&self, event: &mut ServerEvent) {
+        self.content(false, &mut event.body);
+        event.name.iter_mut().chain(&mut event.id).for_each(|text| self.string(text));
+        // The events of a response share it.
+        let request = event.request.as_mut().map(Arc::make_mut);
+        if let Some(target) = request.and_then(|request| request.target.as_mut()) {
+            self.string(target);
         }
     }
 

@@ -86,7 +86,9 @@ impl Http2 {
                         return Some(input.len());
                     }
                 }
-                Part::Data { stream, bytes } => self.streams.data(stream, requests, bytes),
+                Part::Data { stream, bytes } => {
+                    self.streams.data(stream, requests, (call, bytes), out);
+                }
                 Part::End { stream } => self.streams.end(stream, requests, call, out),
                 Part::Reset { stream, code } => self.streams.reset(stream, code, out),
                 Part::GoAway { last } if !requests => self.streams.go_away(last, out),

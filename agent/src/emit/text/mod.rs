@@ -5,6 +5,7 @@
 
 mod paint;
 mod pretty;
+mod sse;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -100,6 +101,7 @@ impl Text {
             Content::Http(exchange) => self.exchange(exchange, &self.peer(record), out),
             Content::Operation(operation) => self.operation(operation, &self.peer(record), out),
             Content::WebSocket(websocket) => self.websocket(websocket, &self.peer(record), out),
+            Content::Event(event) => self.event(event, &self.peer(record), out),
         }
     }
 
