@@ -13,6 +13,7 @@ mod changed;
 mod cost;
 mod databases;
 mod endings;
+mod events;
 mod exact;
 mod exchanges;
 mod filters;
@@ -91,6 +92,7 @@ const ALL: &[&[(&str, Test)]] = &[
     redaction::TESTS,
     pcapng::TESTS,
     websockets::TESTS,
+    events::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

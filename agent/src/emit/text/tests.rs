@@ -75,6 +75,20 @@ fn a_websocket_message_is_a_line() {
 }
 
 #[test]
+fn an_event_is_a_line() {
+    let event = sample::event(b"hey");
+    let line = |note: &str| {
+        format!(
+            "20:24:52.708  web           curl[41]          \
+             → event                                     30 B~  web/a?b=1{note}\n"
+        )
+    };
+    check(&event, &line(""));
+    let labels = line(" (add \\u{1b}[31m, id 7)");
+    assert_eq!(shown(BODIES, &[event]), format!("{labels}    < hey\n    < … (cut)\n"));
+}
+
+#[test]
 fn columns_are_those_of_the_terminal() {
     let mut wide = sample::http();
     sample::container(&mut wide).name = Some("世界-cafe\u{301}".to_owned());
