@@ -29,11 +29,8 @@ impl Text {
             [] => String::new(),
             _ => format!(" ({})", labels.join(", ")),
         };
-        writeln!(
-            out,
-            "{what}{:>6}  {:>8}  {:>9}  {size:>8}{mark}  {target}{note}{peer}",
-            "", "", ""
-        )?;
+        let sizes = self.sizes(&format!("{:>9}", ""), &format!("{size:>8}{mark}"));
+        writeln!(out, "{what}{:>6}  {:>8}  {sizes}{target}{note}{peer}", "", "")?;
         if self.view.bodies {
             self.body('<', None, &event.body, out)?;
         }
