@@ -40,8 +40,14 @@ pub struct Conversation {
 impl Conversation {
     /// One that begins so.
     pub fn begin(opening: &[(Direction, Vec<u8>)]) -> Self {
-        let view =
-            View { headers: true, bodies: true, color: true, heading: false, zone: TimeZone::UTC };
+        let view = View {
+            headers: true,
+            bodies: true,
+            color: true,
+            heading: false,
+            zone: TimeZone::UTC,
+            width: None,
+        };
         let sinks = [Format::Text, Format::Json]
             .map(|format| Writer::new(io::sink(), format, view.clone()));
         let mut conversation = Self {

@@ -38,6 +38,7 @@ mod refusals;
 mod replay;
 mod restart;
 mod storm;
+mod terminal;
 
 use std::{
     process::ExitCode,
@@ -93,6 +94,7 @@ const ALL: &[&[(&str, Test)]] = &[
     pcapng::TESTS,
     websockets::TESTS,
     events::TESTS,
+    terminal::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,
