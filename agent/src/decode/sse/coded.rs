@@ -10,13 +10,20 @@ use flate2::write::{DeflateDecoder, GzDecoder, ZlibDecoder};
 /// What a piece may become at most: more is an attempt at the reader's time.
 const LIMIT: usize = 1 << 20;
 const RATIO: usize = 1024;
-/// RFC 9659, section 3.
-const ZSTD_WINDOW_LOG: u32 = 23;
-/// Memory of a decoder: its window, and tables.
+/// Larger windows are refused: each open response has one. RFC 9659, section 3, allows twice as much;
+/// encoders take it for what is large.
+const WINDOW_LOG: u32 = 22;
+/// Memory of a decoder: tables, and a small window.
 const WEIGHT: usize = 64 << 10;
+/// Of a window only what was filled takes memory.
+const WINDOW: usize = 1 << WINDOW_LOG;
 
 /// What removes the coding.
-pub(super) struct Coded(Decoder);
+pub(super) struct Coded {
+    decoder: Decoder,
+    /// Bytes that came out.
+    out: usize,
+}
 
 enum Decoder {
     Plain,
@@ -67,32 +74,42 @@ impl Coded {
             return None;
         }
         let room = Room::default;
-        Some(Self(match coding.map(String::as_str) {
+        let decoder = match coding.map(String::as_str) {
             None => Decoder::Plain,
             Some("gzip" | "x-gzip") => Decoder::Gzip(Box::new(GzDecoder::new(room()))),
             Some("deflate") => Decoder::Deflate,
             Some("br") => Decoder::Brotli(Box::new(brotli::DecompressorWriter::new(room(), 4096))),
             Some("zstd") => {
                 let mut decoder = zstd::stream::write::Decoder::new(room()).ok()?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG).ok()?;
+                decoder.window_log_max(WINDOW_LOG).ok()?;
                 Decoder::Zstd(Box::new(decoder))
             }
             Some(_) => return None,
-        }))
+        };
+        Some(Self { decoder, out: 0 })
     }
 
     /// Gives what the next bytes become.
     pub(super) fn push(&mut self, bytes: &[u8], plain: &mut impl FnMut(&[u8])) {
-        if let (Decoder::Deflate, Some(first)) = (&self.0, bytes.first()) {
+        if let (Decoder::Deflate, Some(first)) = (&self.decoder, bytes.first()) {
             // RFC 1950, section 2.2: the method of the wrapper, which no first block begins with.
-            self.0 = if first & 0x0f == 8 {
+            self.decoder = if first & 0x0f == 8 {
                 Decoder::Zlib(Box::new(ZlibDecoder::new(Room::default())))
             } else {
                 Decoder::Raw(Box::new(DeflateDecoder::new(Room::default())))
             };
         }
+        let begins = self.out == 0 && matches!(self.decoder, Decoder::Brotli(_));
+        if begins && bytes.first().is_some_and(|first| window_log(*first) > WINDOW_LOG) {
+            self.decoder = Decoder::Over;
+        }
         let limit = LIMIT.saturating_add(bytes.len().saturating_mul(RATIO));
-        let written = match &mut self.0 {
+        let out = &mut self.out;
+        let plain = &mut |bytes: &[u8]| {
+            *out = out.saturating_add(bytes.len());
+            plain(bytes);
+        };
+        let written = match &mut self.decoder {
             Decoder::Plain => return plain(bytes),
             Decoder::Over | Decoder::Deflate => return,
             Decoder::Gzip(to) => write(&mut **to, bytes, limit, GzDecoder::get_mut, plain),
@@ -106,20 +123,36 @@ impl Coded {
             }
         };
         if written.is_err() {
-            self.0 = Decoder::Over;
+            self.decoder = Decoder::Over;
         }
     }
 
     /// Bytes were lost.
     pub(super) fn lose(&mut self) {
-        if !matches!(self.0, Decoder::Plain) {
-            self.0 = Decoder::Over;
+        if !matches!(self.decoder, Decoder::Plain) {
+            self.decoder = Decoder::Over;
         }
     }
 
     /// How much memory it holds.
-    pub(super) const fn weight(&self) -> usize {
-        if matches!(self.0, Decoder::Plain | Decoder::Over) { 0 } else { WEIGHT }
+    pub(super) fn weight(&self) -> usize {
+        match self.decoder {
+            Decoder::Plain | Decoder::Over | Decoder::Deflate => 0,
+            Decoder::Brotli(_) | Decoder::Zstd(_) => WEIGHT + self.out.min(WINDOW),
+            Decoder::Gzip(_) | Decoder::Zlib(_) | Decoder::Raw(_) => WEIGHT,
+        }
+    }
+}
+
+/// Of brotli, by the first byte (RFC 7932, section 9.1).
+const fn window_log(first: u8) -> u32 {
+    match (first & 1, first >> 1 & 7, first >> 4 & 7) {
+        (0, ..) => 16,
+        (_, 0, 0) => 17,
+        // No window of this specification.
+        (_, 0, 1) => u32::MAX,
+        (_, 0, small) => 8 + small as u32,
+        (_, large, _) => 17 + large as u32,
     }
 }
 

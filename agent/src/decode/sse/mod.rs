@@ -114,9 +114,9 @@ impl Events {
         self.parser.lose();
     }
 
-    /// Keeps no more of the event that is not complete.
+    /// Keeps no more: neither of the event that is not complete, nor what removes a coding.
     pub(super) fn give_up(&mut self) {
-        self.parser.lose();
+        self.lose();
     }
 
     /// How much memory it holds.
