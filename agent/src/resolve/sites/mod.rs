@@ -13,6 +13,7 @@
 
 mod aarch64;
 mod emulation;
+pub(crate) mod ends;
 mod flow;
 #[cfg_attr(
     not(all(test, target_arch = "x86_64")),
@@ -88,7 +89,12 @@ impl Needs {
     /// What the kernel half reads when this function is called.
     pub(crate) const fn of(function: Function) -> Self {
         let arguments = match function {
-            Function::Free | Function::Clear | Function::Shutdown => 1,
+            // Of the last nothing is read at its entry.
+            Function::Free
+            | Function::Clear
+            | Function::Shutdown
+            | Function::Handshake
+            | Function::ReadEnd => 1,
             Function::SetTransport | Function::SetDescriptor => 2,
             Function::Read | Function::Write | Function::Peek | Function::BioWrite => 3,
             Function::ReadEx
