@@ -79,6 +79,10 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     let function = Cookie::from_bits(bits)?.function;
     let stack = machine::stack_pointer(ctx.as_ptr());
     let object = ctx.arg(0)?;
+    // A handshake is followed for the socket alone.
+    if function == Function::Handshake && connection::is_bound((thread >> 32) as u32, object) {
+        return None;
+    }
     // Both are read before one is chosen: the verifier allows no access to the context at an
     // offset that is chosen at run time, which the compiler would otherwise make of it.
     let (fourth, fifth) = core::hint::black_box((ctx.arg(3)?, ctx.arg(4)?));

@@ -107,6 +107,12 @@ pub(crate) fn known(key: &ConnectionKey) -> Option<&'static mut Connection> {
     CONNECTIONS.get_ptr_mut(key).map(|known| unsafe { &mut *known })
 }
 
+/// Whether the agent knows the socket of the TLS object.
+pub(crate) fn is_bound(tgid: u32, object: u64) -> bool {
+    known(&ConnectionKey { object, tgid, pad: 0 })
+        .is_some_and(|connection| connection.binding == binding::KNOWN)
+}
+
 /// A call on the TLS object is not followed: what it moves is lost, and nobody knows how much.
 pub(crate) fn miss(tgid: u32, object: u64, function: Function) {
     emit::count(loss::IN_FLIGHT_FULL);

@@ -7,9 +7,8 @@
 //! A plan moves only in the straight line from the first instruction to the first branch, so every
 //! call comes through it. It is refused when anything else can get into that line.
 //!
-//! Sites at a C function's exits are not planned: the kernel half knows a call in flight by the
-//! return address that a uretprobe has replaced (`call.rs`, `is_alive`). Go's functions have no
-//! uretprobe, so that is another plan (`go/`).
+//! A function that reads is probed near its end instead where that is as good (`ends/`). Go's
+//! functions have no uretprobe, so theirs is another plan (`go/`).
 
 mod aarch64;
 mod emulation;
