@@ -20,6 +20,7 @@ use crate::{
     expression::Expression,
     pipeline::{self, Replay, Summary, Trace, Wanted},
     redact::Redaction,
+    terminal::{self, Width},
 };
 
 /// Where the node's processes are.
@@ -43,7 +44,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let status = match result {
         Ok(()) => 0,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "tlstap: {error:#}");
+            note(&format!("{error:#}"));
             1
         }
     };
@@ -77,7 +78,7 @@ fn log(Verbosity { verbose }: Verbosity) {
         _ => "trace",
     };
     let format = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(|| terminal::Stderr)
         .with_ansi(emit::colour(&io::stderr()))
         .with_target(verbose > 1);
     // Fails only if a log was set up before.
@@ -182,7 +183,11 @@ fn writer(show: &ShowArgs) -> Result<emit::Writer<Box<dyn Write + Send>>> {
                 !packets || !io::stdout().is_terminal(),
                 "packets are not for a terminal: use -w FILE, or | wireshark -k -i -"
             );
-            Box::new(io::stdout())
+            if io::stdout().is_terminal() {
+                Box::new(terminal::Stdout)
+            } else {
+                Box::new(io::stdout())
+            }
         }
     };
     let view = emit::View {
@@ -191,6 +196,7 @@ fn writer(show: &ShowArgs) -> Result<emit::Writer<Box<dyn Write + Send>>> {
         color: show.write.is_none() && emit::colour(&io::stdout()),
         heading: show.write.is_none() && !show.raw && io::stdout().is_terminal(),
         zone: TimeZone::system(),
+        width: Width::of_stdout().filter(|_| show.write.is_none()),
     };
     Ok(emit::Writer::new(output, show.output.into(), view))
 }
@@ -210,7 +216,7 @@ fn ring_bytes(kib: Option<u32>) -> u32 {
 /// One line for the user that is no record.
 fn note(text: &str) {
     // Nothing can be done if standard error is closed.
-    let _ = writeln!(io::stderr(), "tlstap: {text}");
+    let _ = writeln!(terminal::Stderr, "tlstap: {text}");
 }
 
 async fn list(args: ListArgs) -> Result<()> {

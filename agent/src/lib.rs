@@ -21,3 +21,4 @@ mod recording;
 pub mod redact;
 pub mod resolve;
 pub mod select;
+pub mod terminal;

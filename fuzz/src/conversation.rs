@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::tz::TimeZone;
 use tlstap::{
     capture::{Call, ConnectionKey, Direction, GapReason},
-    decode::{Connection, Message, Options},
+    decode::{Connection, Content, Message, Options, raw},
     emit::{Format, View, Writer},
     enrich::{Process, Record},
     reassemble::{Segment, SegmentContent},
@@ -29,6 +29,8 @@ const MOST: usize = 8 << 20;
 pub struct Conversation {
     decoder: Connection,
     redactor: Redactor,
+    /// Of the same bytes as `--raw` has them.
+    undecoded: Redactor,
     sinks: [Writer<io::Sink>; 2],
     process: Arc<Process>,
     /// By direction.
@@ -40,13 +42,20 @@ pub struct Conversation {
 impl Conversation {
     /// One that begins so.
     pub fn begin(opening: &[(Direction, Vec<u8>)]) -> Self {
-        let view =
-            View { headers: true, bodies: true, color: true, heading: false, zone: TimeZone::UTC };
+        let view = View {
+            headers: true,
+            bodies: true,
+            color: true,
+            heading: false,
+            zone: TimeZone::UTC,
+            width: None,
+        };
         let sinks = [Format::Text, Format::Json]
             .map(|format| Writer::new(io::sink(), format, view.clone()));
         let mut conversation = Self {
             decoder: Connection::new(&OPTIONS),
             redactor: Redactor::new(Redaction::default()),
+            undecoded: Redactor::new(Redaction::default()),
             sinks,
             process: Arc::default(),
             offsets: [0; 2],
@@ -86,7 +95,16 @@ impl Conversation {
     }
 
     fn push(&mut self, content: SegmentContent) {
-        self.decoder.push(&Segment { connection: KEY, call: CALL, content }, &mut self.messages);
+        let segment = Segment { connection: KEY, call: CALL, content };
+        self.decoder.push(&segment, &mut self.messages);
+        let mut plaintext = raw::message(&segment);
+        let length = |message: &Message| match &message.content {
+            Content::Data { bytes, .. } => bytes.len(),
+            _ => 0,
+        };
+        let before = length(&plaintext);
+        self.undecoded.redact(&mut plaintext);
+        assert_eq!(length(&plaintext), before, "what is masked has another length");
         assert!(self.decoder.held() < MOST, "{} bytes are kept", self.decoder.held());
         for mut message in self.messages.drain(..) {
             self.redactor.redact(&mut message);

@@ -67,8 +67,8 @@ impl Launch {
         self
     }
 
-    /// Starts it.
-    pub fn start(self) -> Result<Agent> {
+    /// What starts it, and the line in its environment that marks it.
+    pub fn command(self) -> Result<(Command, String)> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("TLSTAP_TESTS_RUN={}-{count}", std::process::id());
@@ -79,7 +79,14 @@ impl Launch {
         if let Some((name, value)) = mark.split_once('=') {
             command.env(name, value);
         }
-        let child = Child::start_with_head(command, self.head)?;
+        Ok((command, mark))
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Result<Agent> {
+        let head = self.head;
+        let (command, mark) = self.command()?;
+        let child = Child::start_with_head(command, head)?;
         Ok(Agent { child, mark, events: Vec::new() })
     }
 

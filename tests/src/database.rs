@@ -30,6 +30,11 @@ pub struct Database {
 impl Database {
     /// PostgreSQL, user `joe` with the password `secret`.
     pub fn postgresql() -> Result<Self> {
+        Self::postgresql_by("scram-sha-256")
+    }
+
+    /// The same, by another method of authentication.
+    pub fn postgresql_by(method: &str) -> Result<Self> {
         let folder = scratch()?;
         let binary = |name: &str| Path::new("/usr/lib/postgresql/15/bin").join(name);
         let data = folder.path().join("data");
@@ -37,16 +42,7 @@ impl Database {
         fs::write(&password, "secret\n")?;
         let mut command = unprivileged(binary("initdb"));
         command.arg("-D").arg(&data).arg("--pwfile").arg(&password);
-        command.args([
-            "-U",
-            "joe",
-            "-A",
-            "scram-sha-256",
-            "--no-sync",
-            "--no-locale",
-            "-E",
-            "UTF8",
-        ]);
+        command.args(["-U", "joe", "-A", method, "--no-sync", "--no-locale", "-E", "UTF8"]);
         tool::run(command)?;
         let port = free_port()?;
         let mut command = unprivileged(binary("postgres"));
@@ -59,7 +55,8 @@ impl Database {
         Self::start(command, folder, port)
     }
 
-    /// MariaDB, user `joe` with the password `secret`, a database `shop`.
+    /// MariaDB, user `joe` with the password `secret`, a database `shop`. A user `clear` sends a
+    /// password as it is, and is refused.
     pub fn mariadb() -> Result<Self> {
         let folder = scratch()?;
         let data = format!("--datadir={}", folder.path().join("data").display());
@@ -70,11 +67,13 @@ impl Database {
         fs::write(
             &users,
             "create database shop;\ncreate user joe@localhost identified by 'secret' require ssl;\n\
-             grant all on shop.* to joe@localhost;\n",
+             grant all on shop.* to joe@localhost;\n\
+             create user clear@localhost identified via pam using 'tlstap';\n",
         )?;
         let port = free_port()?;
         let mut command = unprivileged(tool::find("mariadbd")?);
         command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-log-bin", &data]);
+        command.args(["--plugin-load-add=auth_pam_v1", "--pam-use-cleartext-plugin"]);
         command.arg(format!("--port={port}")).arg(format!("--init-file={}", users.display()));
         for (option, name) in
             [("socket", "socket"), ("ssl-cert", "certificate.pem"), ("ssl-key", "key.pem")]

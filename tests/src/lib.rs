@@ -36,6 +36,7 @@ pub mod server;
 pub mod stories;
 pub mod streams;
 pub mod talk;
+pub mod terminal;
 pub mod tool;
 pub mod tshark;
 pub mod wakeups;

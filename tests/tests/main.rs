@@ -13,6 +13,7 @@ mod changed;
 mod cost;
 mod databases;
 mod endings;
+mod events;
 mod exact;
 mod exchanges;
 mod filters;
@@ -37,6 +38,7 @@ mod refusals;
 mod replay;
 mod restart;
 mod storm;
+mod terminal;
 
 use std::{
     process::ExitCode,
@@ -91,6 +93,8 @@ const ALL: &[&[(&str, Test)]] = &[
     redaction::TESTS,
     pcapng::TESTS,
     websockets::TESTS,
+    events::TESTS,
+    terminal::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

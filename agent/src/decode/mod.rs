@@ -11,7 +11,7 @@ mod dialogue;
 mod fields;
 mod frames;
 mod http1;
-mod http2;
+pub(crate) mod http2;
 mod mysql;
 mod operation;
 mod pending;
@@ -20,6 +20,7 @@ mod protobuf;
 mod protocol;
 pub mod raw;
 mod redis;
+mod sse;
 #[cfg(test)]
 mod trial;
 mod websocket;
@@ -32,6 +33,7 @@ pub use self::{
     http2::{Grpc, Messages},
     operation::{Operation, Outcome, System},
     protobuf::{Member, Schema, SchemaError, Value},
+    sse::ServerEvent,
     websocket::{Close, Opcode, Unreadable, WebSocket},
 };
 use crate::capture::{Call, ConnectionKey, Direction, GapReason};
@@ -79,6 +81,7 @@ impl Message {
             Content::Http(exchange) => moved(&self.call, exchange.begins()),
             Content::Operation(operation) => moved(&self.call, operation.begins()),
             Content::WebSocket(websocket) => moved(&self.call, websocket.direction),
+            Content::Event(event) => moved(&self.call, event.direction()),
             // Lost bytes came before those of the call; nobody knows which way an opaque
             // connection began.
             Content::Gap { .. } | Content::Opaque { .. } | Content::Closed { .. } => {
@@ -126,6 +129,8 @@ pub enum Content {
     Operation(Box<Operation>),
     /// A WebSocket message, or a control frame.
     WebSocket(Box<WebSocket>),
+    /// An event of a response that goes on.
+    Event(Box<ServerEvent>),
     /// The end of a connection, or of what the process sends on it. Told beside [`Content::Data`],
     /// for formats that show connections.
     Closed {

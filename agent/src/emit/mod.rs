@@ -19,7 +19,7 @@ use serde::Serialize;
 
 pub use self::inventory::table;
 use self::{pcapng::Pcapng, text::Text};
-use crate::{enrich::Record, inventory::Finding};
+use crate::{enrich::Record, inventory::Finding, terminal::Width};
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct View {
     pub heading: bool,
     /// Where the clock of text is.
     pub zone: TimeZone,
+    /// The terminal that text is for.
+    pub width: Option<Width>,
 }
 
 /// Bytes that are written at once when there is much.

@@ -8,7 +8,7 @@ use crate::{
     capture::{Call, ConnectionKey, Direction, Endpoints, GapReason, Method, Socket},
     decode::{
         Body, Close, Content, Exchange, Member, Message, Opcode, Operation, Outcome, Request,
-        Response, Role, System, Unreadable, Value, Version, WebSocket,
+        Response, Role, ServerEvent, System, Unreadable, Value, Version, WebSocket,
     },
     enrich::{Container, Library, Pod, Process, Record},
 };
@@ -142,6 +142,18 @@ pub(super) fn websocket(opcode: Opcode, body: &'static [u8]) -> Record {
         body: Body { size: 3, bytes: Bytes::from_static(body), truncated: body.is_empty() },
         unreadable: body.is_empty().then_some(Unreadable::ContextLost),
         close: (opcode == Opcode::Close).then_some(close),
+    })))
+}
+
+pub(super) fn event(body: &'static [u8]) -> Record {
+    let request = exchange(&mut http()).request.take();
+    record(Content::Event(Box::new(ServerEvent {
+        role: Role::Client,
+        request: request.map(Arc::new),
+        stream: Some(5),
+        name: Some("add \u{1b}[31m".to_owned()),
+        id: Some("7".to_owned()),
+        body: Body { size: 30, bytes: Bytes::from_static(body), truncated: true },
     })))
 }
 

@@ -15,7 +15,7 @@ const DEPTH_LIMIT: usize = 64;
 /// `all`, `exists`, `map`, … within each other: each multiplies the steps.
 const LOOP_LIMIT: usize = 2;
 /// Names of what is told of bodies only.
-const OF_BODIES: [&str; 4] = ["text", "base64", "rpc", "graphql"];
+const OF_BODIES: [&str; 5] = ["text", "base64", "rpc", "graphql", "sse"];
 /// Bytes that a compiled pattern may take.
 const PATTERN_LIMIT: usize = 1 << 20;
 

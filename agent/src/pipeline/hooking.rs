@@ -2,6 +2,10 @@
 
 use std::{
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,9 +15,8 @@ use tokio::{
     time,
 };
 
-use super::{hooks::Hooks, selection::Selection, targets::Targets};
+use super::{hooks::Hooks, selection::Selection};
 use crate::{
-    attach::Programs,
     discover::{self, Event, MountWatcher, Watcher},
     enrich::Names,
 };
@@ -27,14 +30,17 @@ const RETRY: Duration = Duration::from_millis(100);
 /// How often attachments without users are looked through.
 const TICK: Duration = Duration::from_secs(10);
 
+/// How often it is counted at most how many libraries are probed.
+const COUNT: Duration = Duration::from_millis(200);
+
 /// Starts to probe everything there is and all that comes. The receiver gives how many libraries
 /// are probed, and how many processes use them, when the first look at /proc is done. Dropping
 /// the set ends it.
 pub(super) fn start(
     proc: PathBuf,
-    programs: Programs,
+    hooks: Hooks,
+    hooked: Arc<AtomicUsize>,
     names: Names,
-    targets: Targets,
     selection: Option<Selection>,
     follow: mpsc::UnboundedReceiver<u32>,
 ) -> (JoinSet<()>, oneshot::Receiver<(usize, usize)>) {
@@ -46,25 +52,34 @@ pub(super) fn start(
         .ok();
     let (events, received) = mpsc::channel(1024);
     let (ready, first_scan) = oneshot::channel();
-    let hooks = Hooks::new(proc.clone(), programs, names.clone(), targets);
     let mut feed = Feed { proc, names, selection, follow, hooks: events };
     // What runs already is decided about before anything is probed.
     feed.note(&Event::Lost);
-    std::thread::spawn(move || hook(hooks, received, ready));
+    std::thread::spawn(move || hook(hooks, received, ready, &hooked));
     let mut tasks = JoinSet::new();
     tasks.spawn(feed.run(watcher));
     (tasks, first_scan)
 }
 
-fn hook(mut hooks: Hooks, mut work: mpsc::Receiver<Work>, ready: oneshot::Sender<(usize, usize)>) {
+fn hook(
+    mut hooks: Hooks,
+    mut work: mpsc::Receiver<Work>,
+    ready: oneshot::Sender<(usize, usize)>,
+    hooked: &AtomicUsize,
+) {
     hooks.begin();
+    hooked.store(hooks.count().0, Ordering::Relaxed);
     // Nobody waits for it any more when the agent is stopping.
     let _ = ready.send(hooks.count());
-    let mut ticked = Instant::now();
+    let (mut ticked, mut counted) = (Instant::now(), Instant::now());
     while let Some(work) = work.blocking_recv() {
         match work {
             Work::Event(event) => hooks.event(&event),
             Work::Follow(pid) => hooks.follow_ciphertext(pid),
+        }
+        if counted.elapsed() >= COUNT {
+            counted = Instant::now();
+            hooked.store(hooks.count().0, Ordering::Relaxed);
         }
         if ticked.elapsed() >= TICK {
             ticked = Instant::now();

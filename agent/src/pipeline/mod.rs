@@ -6,6 +6,7 @@ mod decoders;
 mod hooking;
 mod hooks;
 mod list;
+mod progress;
 mod replay;
 mod selection;
 mod sockets;

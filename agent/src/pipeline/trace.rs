@@ -16,6 +16,8 @@ use tokio::{
 
 use super::{
     hooking,
+    hooks::Hooks,
+    progress::Progress,
     selection::Selection,
     sockets::SocketSearch,
     stop::stopped,
@@ -133,8 +135,15 @@ where
     let targets = Targets::of(&options.filters, &options.proc);
     let selection = Selection::new(options.filters.clone(), kernel.verdicts);
     let matched = selection.as_ref().map(Selection::matched);
+    let hooked = Arc::default();
+    let progress = Progress {
+        counts: Arc::clone(&counts),
+        hooked: Arc::clone(&hooked),
+        losses: kernel.losses.clone(),
+    };
+    let hooks = Hooks::new(options.proc.clone(), kernel.programs, names.clone(), targets);
     let (_hooking, ready) =
-        hooking::start(options.proc.clone(), kernel.programs, names, targets, selection, follow);
+        hooking::start(options.proc.clone(), hooks, hooked, names, selection, follow);
     let deadline = options.duration.map(|duration| Instant::now() + duration);
     let announce = async {
         if let Ok((libraries, processes)) = ready.await {
@@ -156,6 +165,7 @@ where
         Some(ended) = streams.join_next() => Some(ended.context("the decoders ended unexpectedly")?),
         failed = reader.failed() => return Err(failed).context("failed to read the ring buffer"),
         () = announce => None,
+        () = progress.run() => None,
     };
     let dropped = reader.finish();
     let (ended, recorder) = finish(ended, streams).await?;

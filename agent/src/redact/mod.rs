@@ -9,18 +9,19 @@ mod protobuf;
 mod scanner;
 #[cfg(test)]
 mod tests;
+mod wire;
 mod word;
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use foldhash::{HashMap, HashMapExt as _};
 use regex::bytes::{Regex, RegexBuilder};
 
-use self::{names::Kind, scanner::Scanner, word::Word};
+use self::{names::Kind, scanner::Scanner, wire::Plaintext, word::Word};
 use crate::{
     capture::ConnectionKey,
-    decode::{Body, Content, Exchange, Fields, Message, WebSocket},
+    decode::{Body, Content, Exchange, Fields, Message, ServerEvent, WebSocket},
 };
 
 /// What stands for each byte of a secret.
@@ -43,31 +44,35 @@ pub fn pattern(text: &str) -> Result<Regex, regex::Error> {
 /// Masks the secrets of messages.
 #[derive(Debug)]
 pub struct Redactor {
-    patterns: Vec<Regex>,
-    /// Where the scan of undecoded plaintext is, by direction: transmit, then receive.
-    streams: HashMap<ConnectionKey, [Scanner; 2]>,
+    patterns: Patterns,
+    /// Where the search in undecoded plaintext is.
+    streams: HashMap<ConnectionKey, Plaintext>,
 }
 
 impl Redactor {
     /// One that has seen nothing yet.
     pub fn new(redaction: Redaction) -> Self {
-        Self { patterns: redaction.patterns, streams: HashMap::new() }
+        Self { patterns: Patterns(redaction.patterns), streams: HashMap::new() }
     }
 
     /// Masks the secrets of a message, which is the next one of its connection.
     pub fn redact(&mut self, message: &mut Message) {
         match &mut message.content {
             Content::Data { direction, bytes, .. } => {
-                let scanners = self.streams.entry(message.connection).or_default();
-                let places = scanners.get_mut(direction.index()).map(|scanner| scanner.scan(bytes));
-                mask_bytes(bytes, &places.unwrap_or_default());
-                self.own_bytes(bytes);
+                let plaintext = self.streams.entry(message.connection).or_default();
+                plaintext.mask(*direction, bytes, &self.patterns);
             }
             Content::Http(exchange) => self.exchange(exchange),
             Content::Operation(operation) => self.operation(operation),
             Content::WebSocket(websocket) => self.websocket(websocket),
+            Content::Event(event) => self.event(event),
             // A value may go on behind lost bytes, and is masked on.
-            Content::Gap { .. } | Content::Opaque { .. } | Content::Closed { .. } => {}
+            Content::Gap { direction, length, .. } => {
+                if let Some(plaintext) = self.streams.get_mut(&message.connection) {
+                    plaintext.gap(*direction, *length);
+                }
+            }
+            Content::Opaque { .. } | Content::Closed { .. } => {}
         }
     }
 
@@ -99,7 +104,7 @@ impl Redactor {
     fn fields(&self, fields: &mut Fields) {
         fields.each_value(|name, value| {
             field(name, value);
-            for place in self.own(value) {
+            for place in self.patterns.own(value) {
                 fill(value, place);
             }
         });
@@ -110,6 +115,16 @@ impl Redactor {
         let close = websocket.close.as_mut();
         if let Some(reason) = close.and_then(|close| close.reason.as_mut()) {
             self.string(reason);
+        }
+    }
+
+    fn event(&self, event: &mut ServerEvent) {
+        self.content(false, &mut event.body);
+        event.name.iter_mut().chain(&mut event.id).for_each(|text| self.string(text));
+        // The events of a response share it.
+        let request = event.request.as_mut().map(Arc::make_mut);
+        if let Some(target) = request.and_then(|request| request.target.as_mut()) {
+            self.string(target);
         }
     }
 
@@ -134,43 +149,51 @@ impl Redactor {
     fn string(&self, text: &mut String) {
         let places = Scanner::whole(false, text.as_bytes());
         mask_string(text, &places);
-        let places = self.own(text.as_bytes());
+        let places = self.patterns.own(text.as_bytes());
         mask_string(text, &places);
     }
 
     fn own_bytes(&self, bytes: &mut Bytes) {
-        let places = self.own(bytes);
+        let places = self.patterns.own(bytes);
         mask_bytes(bytes, &places);
     }
+}
 
-    /// What the patterns match.
+/// Those of the command line.
+#[derive(Debug, Default)]
+struct Patterns(Vec<Regex>);
+
+impl Patterns {
+    /// What they match.
     fn own(&self, bytes: &[u8]) -> Vec<Range<usize>> {
-        let matches = self.patterns.iter().flat_map(|pattern| pattern.find_iter(bytes));
+        let matches = self.0.iter().flat_map(|pattern| pattern.find_iter(bytes));
         matches.map(|found| found.range()).filter(|range| !range.is_empty()).collect()
     }
 }
 
 /// The value of a header field.
 fn field(name: &str, value: &mut [u8]) {
-    match names::kind(Word::of(name).as_bytes(), false) {
-        Some(Kind::Value) => value.fill(MASK),
-        Some(Kind::Credentials) => {
-            let scheme = names::scheme(value);
-            fill(value, scheme..value.len());
-        }
-        Some(kind @ (Kind::Cookies | Kind::SetCookie)) => {
-            for place in Scanner::cookies(kind).scan(value) {
-                fill(value, place);
-            }
-        }
-        // A port of a host that is named like a secret.
-        None if name == "host" => {}
-        None => {
-            for place in Scanner::whole(false, value) {
-                fill(value, place);
-            }
-        }
+    let kind = names::kind(Word::of(name).as_bytes(), false);
+    // A port of a host that is named like a secret.
+    if kind.is_none() && name == "host" {
+        return;
     }
+    for place in field_places(kind, value) {
+        fill(value, place);
+    }
+}
+
+/// Where the secrets of a header field are.
+fn field_places(kind: Option<Kind>, value: &[u8]) -> Vec<Range<usize>> {
+    let start = match kind {
+        Some(Kind::Value) => 0,
+        Some(Kind::Credentials) => names::scheme(value),
+        Some(kind @ (Kind::Cookies | Kind::SetCookie)) => {
+            return Scanner::cookies(kind).scan(value);
+        }
+        None => return Scanner::whole(false, value),
+    };
+    std::iter::once(start..value.len()).collect()
 }
 
 fn fill(bytes: &mut [u8], place: Range<usize>) {

@@ -221,3 +221,25 @@ fn no_secret_of_a_websocket_message_is_left() {
     let close = websocket.close.unwrap();
     assert_eq!(close.reason.as_deref(), Some("token=******* ******"));
 }
+
+#[test]
+fn no_secret_of_an_event_is_left() {
+    let Content::Http(exchange) = redacted(Content::Http(Box::new(exchange("/", &[], "")))) else {
+        panic!("another")
+    };
+    let mut request = exchange.request.unwrap();
+    request.target = Some("/?token=hunter2".to_owned());
+    let content = Content::Event(Box::new(ServerEvent {
+        role: Role::Client,
+        request: Some(Arc::new(request)),
+        stream: None,
+        name: Some("own-1".to_owned()),
+        id: Some("token=hunter2".to_owned()),
+        body: body(r#"{"password":"hunter2"}"#),
+    }));
+    let Content::Event(event) = redacted(content) else { panic!("another") };
+    assert_eq!(event.body.bytes, r#"{"password":"*******"}"#);
+    assert_eq!(event.name.as_deref(), Some("*****"));
+    assert_eq!(event.id.as_deref(), Some("token=*******"));
+    assert_eq!(event.request.unwrap().target.as_deref(), Some("/?token=*******"));
+}

@@ -42,10 +42,22 @@ const OPTIONS: Options = Options { keep_bodies: true, body_limit: 512 };
 const NO_BODIES: Options = Options { keep_bodies: false, ..OPTIONS };
 
 /// What the programs print is the same in every zone.
-const TEXT: View =
-    View { headers: false, bodies: false, color: false, heading: true, zone: TimeZone::UTC };
-const BODIES: View =
-    View { headers: true, bodies: true, color: false, heading: false, zone: TimeZone::UTC };
+const TEXT: View = View {
+    headers: false,
+    bodies: false,
+    color: false,
+    heading: true,
+    zone: TimeZone::UTC,
+    width: None,
+};
+const BODIES: View = View {
+    headers: true,
+    bodies: true,
+    color: false,
+    heading: false,
+    zone: TimeZone::UTC,
+    width: None,
+};
 
 macro_rules! scenarios {
     ($all:ident by $check:ident: $($name:ident)*) => {

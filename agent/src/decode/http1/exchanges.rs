@@ -161,6 +161,11 @@ impl Exchanges {
         self.open_response_slot()?.response.as_mut()
     }
 
+    /// The request that the open response answers, if it is known.
+    pub(super) fn answered(&mut self) -> Option<&Request> {
+        Some(&self.open_response_slot()?.request.as_ref()?.head)
+    }
+
     fn open_response_slot(&mut self) -> Option<&mut Slot> {
         self.slots.iter_mut().find(|slot| slot.response.as_ref().is_some_and(|half| !half.ended))
     }

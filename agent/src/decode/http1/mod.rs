@@ -19,6 +19,7 @@ use self::{
 use super::{
     Message, Options, Request, Response, Role,
     protocol::{Family, Flow, Guess, Protocol, Sighting, Start},
+    sse::{Events, Origin},
     websocket::{Agreement, WebSockets},
 };
 use crate::capture::{Call, ConnectionKey, Direction};
@@ -49,6 +50,8 @@ pub(super) struct Http1 {
     early: u64,
     /// What an upgrade agreed on.
     agreement: Option<Agreement>,
+    /// Those of the open response.
+    events: Option<Box<Events>>,
 }
 
 impl Http1 {
@@ -63,6 +66,7 @@ impl Http1 {
             exchanges: Exchanges::new(connection, role, gap),
             early: 0,
             agreement: None,
+            events: None,
         }
     }
 }
@@ -106,7 +110,8 @@ impl Protocol for Http1 {
     }
 
     fn held(&self) -> usize {
-        self.requests.unread() + self.responses.unread() + self.exchanges.weight()
+        let events = self.events.as_ref().map_or(0, |events| events.weight());
+        self.requests.unread() + self.responses.unread() + self.exchanges.weight() + events
     }
 
     fn unread(&self) -> [usize; 2] {
@@ -122,6 +127,7 @@ impl Protocol for Http1 {
             self.responses_lost(0, out);
         }
         self.exchanges.give_up(out);
+        self.events.iter_mut().for_each(|events| events.give_up());
     }
 
     fn shut_down(&mut self, out: &mut Vec<Message>) {
@@ -207,8 +213,11 @@ impl Http1 {
                         continue;
                     }
                     let agreement = Agreement::of(&head);
+                    let codings =
+                        Events::are_in(&head.headers).then(|| framing::codings(&head.headers));
                     let half = Half::new(head, length, call, &self.options);
                     self.exchanges.response(began, half, out);
+                    self.events = codings.and_then(|codings| self.listen(&codings));
                     self.responses.body(framing);
                     if last {
                         self.exchanges.end_response(Some(call), out);
@@ -221,15 +230,28 @@ impl Http1 {
                     if let Some(response) = self.exchanges.open_response() {
                         response.push(bytes, call);
                     }
+                    self.events.iter_mut().for_each(|events| events.push(call, bytes, out));
                 }
-                Step::End => self.exchanges.end_response(Some(call), out),
+                Step::End => {
+                    self.events = None;
+                    self.exchanges.end_response(Some(call), out);
+                }
                 Step::Malformed { held } => return Some(held + input.len()),
             }
         }
     }
 
+    /// The events of the response that begins.
+    fn listen(&mut self, codings: &[String]) -> Option<Box<Events>> {
+        let request = self.exchanges.answered().map(Events::request);
+        let (connection, role) = (self.connection, self.role);
+        let origin = Origin { connection, role, request, stream: None };
+        Events::new(codings, &self.options, origin).map(Box::new)
+    }
+
     /// The open response has no body, whatever its head says.
     fn end_without_body(&mut self, out: &mut Vec<Message>) {
+        self.events = None;
         self.exchanges.end_response(None, out);
         self.responses.next_message();
     }
@@ -251,6 +273,10 @@ impl Http1 {
         if let (Skip::Within | Skip::ToEnd, Some(response)) = (skip, self.exchanges.open_response())
         {
             response.lose(length);
+        }
+        self.events.iter_mut().for_each(|events| events.lose());
+        if skip != Skip::Within {
+            self.events = None;
         }
         match skip {
             Skip::Within => {}

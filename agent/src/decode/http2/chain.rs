@@ -12,13 +12,13 @@ const SURE: u32 = 3;
 const MAX_FRAME: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     No,
     Maybe,
     Sure,
 }
 
-pub(super) fn look(bytes: &[u8]) -> Verdict {
+pub(crate) fn look(bytes: &[u8]) -> Verdict {
     if bytes.starts_with(PREFACE) {
         return Verdict::Sure;
     }

@@ -1,9 +1,11 @@
 //! What one side sends on a stream: header blocks and a body in, a request or a response out.
 
+use std::sync::Arc;
+
 use super::{grpc, hpack::List};
 use crate::{
     capture::Call,
-    decode::{Body, Fields, Options, Request, Response, Version, body::Gathering},
+    decode::{Body, Fields, Options, Request, Response, Version, body::Gathering, sse::Events},
 };
 
 /// A message while it comes.
@@ -16,6 +18,8 @@ pub(super) struct Half {
     /// When the call returned that moved its end; `None` when that was not seen.
     pub(super) last: Option<u64>,
     pub(super) ended: bool,
+    /// Those of a response.
+    pub(super) events: Option<Box<Events>>,
 }
 
 impl Half {
@@ -27,12 +31,14 @@ impl Half {
             body: Gathering::new(options),
             last: None,
             ended: false,
+            events: None,
         }
     }
 
     /// How much memory it holds.
     pub(super) fn weight(&self) -> usize {
-        self.fields.weight() + self.trailers.weight() + self.body.weight()
+        let events = self.events.as_ref().map_or(0, |events| events.weight());
+        self.fields.weight() + self.trailers.weight() + self.body.weight() + events
     }
 
     /// A block behind its head. RFC 9113, section 8.1: trailers end the message, and have no
@@ -74,17 +80,34 @@ impl Half {
         Response { status, version: Version::Http2, headers, trailers, body }
     }
 
+    /// The request as far as events show it.
+    pub(super) fn asked(&self) -> Arc<Request> {
+        let connect = is_connect(&self.fields) && self.fields.first(":path").is_none();
+        Events::request(&Request {
+            method: self.text(":method"),
+            target: self.text(if connect { ":authority" } else { ":path" }),
+            version: Version::Http2,
+            headers: self.fields.clone(),
+            trailers: Fields::default(),
+            body: Body::default(),
+        })
+    }
+
     fn text(&self, name: &str) -> Option<String> {
         Some(String::from_utf8_lossy(self.fields.first(name)?).into_owned())
     }
 
-    fn content(self) -> (Fields, Fields, Body) {
-        let codings: Vec<String> = self
-            .fields
+    /// The codings of the body, in the order applied.
+    pub(super) fn codings(&self) -> Vec<String> {
+        self.fields
             .all("content-encoding")
             .flat_map(|value| value.split(|&byte| byte == b','))
             .map(|coding| String::from_utf8_lossy(coding.trim_ascii()).to_ascii_lowercase())
-            .collect();
+            .collect()
+    }
+
+    fn content(self) -> (Fields, Fields, Body) {
+        let codings = self.codings();
         (self.fields, self.trailers, self.body.finish(&codings))
     }
 }

@@ -18,6 +18,10 @@ use self::{
     hpack::Decoder,
     streams::Streams,
 };
+pub(crate) use self::{
+    chain::{Verdict, look},
+    hpack::{TABLE, huffman},
+};
 use super::{
     Message, Role,
     protocol::{Family, Flow, Guess, Protocol, Sighting, Start},
@@ -27,11 +31,11 @@ use crate::capture::{Call, Direction};
 pub(super) const FAMILY: Family = Family { guess, start: |start| Box::new(Http2::new(start)) };
 
 fn guess(sighting: &Sighting<'_>) -> Guess {
-    match chain::look(sighting.bytes) {
-        chain::Verdict::No => Guess::No,
-        chain::Verdict::Maybe => Guess::Maybe,
+    match look(sighting.bytes) {
+        Verdict::No => Guess::No,
+        Verdict::Maybe => Guess::Maybe,
         // The header blocks tell whether it is so.
-        chain::Verdict::Sure => Guess::Yes(Role::of_requests(sighting.at)),
+        Verdict::Sure => Guess::Yes(Role::of_requests(sighting.at)),
     }
 }
 
@@ -82,7 +86,9 @@ impl Http2 {
                         return Some(input.len());
                     }
                 }
-                Part::Data { stream, bytes } => self.streams.data(stream, requests, bytes),
+                Part::Data { stream, bytes } => {
+                    self.streams.data(stream, requests, (call, bytes), out);
+                }
                 Part::End { stream } => self.streams.end(stream, requests, call, out),
                 Part::Reset { stream, code } => self.streams.reset(stream, code, out),
                 Part::GoAway { last } if !requests => self.streams.go_away(last, out),

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     capture::{Call, ConnectionKey, Direction},
-    decode::{Content, Exchange, Fields, Message, Options, Role, moved},
+    decode::{
+        Content, Exchange, Fields, Message, Options, Role, moved,
+        sse::{Events, Origin},
+    },
 };
 
 /// Streams that a connection may have open.
@@ -93,7 +96,23 @@ impl Streams {
         }
         if end {
             self.end(id, requests, call, out);
+        } else if !requests {
+            self.listen(id);
         }
+    }
+
+    /// The events of a response whose head came.
+    fn listen(&mut self, id: u32) {
+        let (connection, role) = (self.connection, self.role);
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        let Some(half) = stream.response.as_mut().filter(|half| Events::are_in(&half.fields))
+        else {
+            return;
+        };
+        let known = stream.request.as_ref().filter(|half| half.fields.unknown() == 0);
+        let request = known.map(Half::asked);
+        let origin = Origin { connection, role, request, stream: Some(id) };
+        half.events = Events::new(&half.codings(), &self.options, origin).map(Box::new);
     }
 
     fn begin(&mut self, id: u32, requests: bool, began: Call, fields: Fields) {
@@ -117,10 +136,17 @@ impl Streams {
         }
     }
 
-    pub(super) fn data(&mut self, id: u32, requests: bool, bytes: &[u8]) {
+    pub(super) fn data(
+        &mut self,
+        id: u32,
+        requests: bool,
+        (call, bytes): (&Call, &[u8]),
+        out: &mut Vec<Message>,
+    ) {
         if let Some(half) = self.half(id, requests).filter(|half| !half.ended) {
             half.body.push(bytes);
             half.messages.push(bytes);
+            half.events.iter_mut().for_each(|events| events.push(call, bytes, out));
         }
     }
 
@@ -160,6 +186,7 @@ impl Streams {
         if let Some(half) = self.half(id, requests).filter(|half| !half.ended) {
             half.body.lose(length);
             half.messages.lose();
+            half.events.iter_mut().for_each(|events| events.lose());
         }
     }
 
@@ -172,6 +199,7 @@ impl Streams {
                 Some(half) => {
                     half.body.cut();
                     half.messages.lose();
+                    half.events.iter_mut().for_each(|events| events.lose());
                 }
                 None => {}
             }
@@ -183,7 +211,10 @@ impl Streams {
     pub(super) fn give_up(&mut self) {
         for stream in self.open.values_mut() {
             let halves = stream.request.iter_mut().chain(&mut stream.response);
-            halves.for_each(|half| half.body.give_up());
+            halves.for_each(|half| {
+                half.body.give_up();
+                half.events.iter_mut().for_each(|events| events.give_up());
+            });
         }
     }
 

@@ -8,6 +8,7 @@ mod network;
 mod operation;
 mod origin;
 pub(super) mod protobuf;
+mod sse;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -25,12 +26,13 @@ use self::{
     network::Network,
     operation::{Failure, Part},
     origin::{ContainerJson, K8s, ProcessJson, Thread, Tls},
+    sse::{EventJson, OnStream},
     websocket::WebSocketJson,
 };
 use super::escape;
 use crate::{
     capture::GapReason,
-    decode::{Content, Exchange, Operation, Role, Version},
+    decode::{Content, Exchange, Operation, Role, ServerEvent, Version},
     enrich::Record,
 };
 
@@ -145,6 +147,14 @@ enum Rest<'a> {
         kind: Role,
         websocket: WebSocketJson<'a>,
     },
+    Event {
+        kind: Role,
+        sse: EventJson<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        http: Option<OnStream>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        url: Option<UrlJson<'a>>,
+    },
     Opaque {
         bytes: Counts,
     },
@@ -183,6 +193,9 @@ impl<'a> Line<'a> {
                 };
                 ("websocket", Some(websocket.direction), rest)
             }
+            Content::Event(event) => {
+                ("sse", Some(event.direction()), Rest::of_event(event, bodies))
+            }
             &Content::Opaque { bytes: [transmit, receive] } => {
                 ("opaque", None, Rest::Opaque { bytes: Counts { transmit, receive } })
             }
@@ -215,6 +228,15 @@ impl<'a> Rest<'a> {
             duration_ns: operation.duration_ns,
             part: Part::of(operation),
             error: Failure::of(operation),
+        }
+    }
+
+    fn of_event(event: &'a ServerEvent, bodies: bool) -> Self {
+        Self::Event {
+            kind: event.role,
+            sse: EventJson::of(event, bodies),
+            http: event.stream.map(OnStream::of),
+            url: event.request.as_deref().and_then(UrlJson::of),
         }
     }
 

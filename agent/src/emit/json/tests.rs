@@ -273,6 +273,33 @@ fn websocket_messages() {
 }
 
 #[test]
+fn events_of_a_server() {
+    let event = sample::event(b"hey");
+    check(
+        &event,
+        true,
+        &[
+            ("/type", Some(json!("sse"))),
+            ("/kind", Some(json!("client"))),
+            ("/network/io/direction", Some(json!("receive"))),
+            ("/sse/event", Some(json!("add \u{1b}[31m"))),
+            ("/sse/id", Some(json!("7"))),
+            ("/sse/body", Some(json!({"size": 30, "truncated": true, "text": "hey"}))),
+            ("/http/stream/id", Some(json!(5))),
+            ("/url/full", Some(json!("https://web/a?b=1"))),
+        ],
+    );
+    check(
+        &event,
+        false,
+        &[
+            ("/sse", Some(json!({"body": {"size": 30, "truncated": true}}))),
+            ("/url/path", Some(json!("/a"))),
+        ],
+    );
+}
+
+#[test]
 fn operations_by_the_kind_of_their_system() {
     let of = |part: &str, system: System, target: &str| {
         check(

@@ -88,6 +88,7 @@ impl Pcapng {
             Content::Http(_)
             | Content::Operation(_)
             | Content::WebSocket(_)
+            | Content::Event(_)
             | Content::Opaque { .. } => {}
         }
     }

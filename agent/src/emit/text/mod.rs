@@ -3,8 +3,10 @@
 //! Whatever comes from outside, names of processes and containers too, passes through
 //! [`Escaped`], so that it is only ever text.
 
+mod layout;
 mod paint;
 mod pretty;
+mod sse;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -15,7 +17,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr as _;
 
-use self::paint::{CYAN, Color, DIM, PLAIN, Painted, RED, YELLOW, duration_color, status_color};
+use self::{
+    layout::Layout,
+    paint::{CYAN, Color, DIM, PLAIN, Painted, RED, YELLOW, duration_color, status_color},
+};
 use super::{
     View,
     escape::Escaped,
@@ -28,6 +33,7 @@ use crate::{
     capture::{Direction, Endpoints},
     decode::{Body, Content, Exchange, Fields, Operation, Outcome, Request, Role, Value},
     enrich::Record,
+    terminal::{Width, cut},
 };
 
 /// A column of names is no wider; a longer name moves the rest of its own line only.
@@ -41,6 +47,7 @@ pub(super) struct Text {
     heading: bool,
     container: Column,
     process: Column,
+    layout: Layout,
 }
 
 /// A column of names. It is as wide as the widest name yet, so that lines that follow each other
@@ -51,6 +58,11 @@ struct Column {
 }
 
 impl Column {
+    /// As wide as this at most, if that is given.
+    fn narrow(&mut self, limit: Option<usize>) {
+        self.width = limit.map_or(self.width, |limit| self.width.min(limit));
+    }
+
     fn cell(&mut self, name: String) -> String {
         // In columns of the terminal: letters may have none of their own, or two.
         let length = name.width();
@@ -65,7 +77,20 @@ impl Column {
 impl Text {
     pub(super) const fn new(view: View) -> Self {
         let heading = view.heading;
-        Self { view, heading, container: Column { width: 12 }, process: Column { width: 16 } }
+        let (container, process) = (Column { width: 12 }, Column { width: 16 });
+        let layout = Layout { names: None, sizes: true };
+        Self { view, heading, container, process, layout }
+    }
+
+    /// Follows the terminal; where its columns are others, their names are told again.
+    fn fit(&mut self) {
+        let layout = Layout::of(self.view.width.as_ref().and_then(Width::columns));
+        if layout != self.layout {
+            self.layout = layout;
+            self.heading = self.view.heading;
+            self.container.narrow(layout.names.map(|(container, _)| container));
+            self.process.narrow(layout.names.map(|(_, process)| process));
+        }
     }
 
     /// Writes a record as a line, and what it carries below.
@@ -73,8 +98,11 @@ impl Text {
         if record.message.is_end() {
             return Ok(());
         }
-        let container = self.container.cell(container(record));
-        let process = self.process.cell(process(record));
+        self.fit();
+        let limits = self.layout.names;
+        let limit = limits.map(|(container, _)| container);
+        let container = self.container.cell(container(record, limit));
+        let process = self.process.cell(process(record, limits.map(|(_, process)| process)));
         if std::mem::take(&mut self.heading) {
             self.heading(out)?;
         }
@@ -100,15 +128,19 @@ impl Text {
             Content::Http(exchange) => self.exchange(exchange, &self.peer(record), out),
             Content::Operation(operation) => self.operation(operation, &self.peer(record), out),
             Content::WebSocket(websocket) => self.websocket(websocket, &self.peer(record), out),
+            Content::Event(event) => self.event(event, &self.peer(record), out),
         }
     }
 
     /// The names of the columns, those of exchanges at the end.
     fn heading(&self, out: &mut impl Write) -> io::Result<()> {
         let (container, process) = (self.container.width, self.process.width);
+        let sizes = if self.layout.sizes { "  REQUEST   RESPONSE " } else { "" };
+        let [container_name, process_name] =
+            [("CONTAINER", container), ("PROCESS[PID]", process)].map(|(name, at)| cut(name, at));
         let names = format!(
-            "{:<12}  {:<container$}  {:<process$}    {:<7}  STATUS  DURATION   REQUEST   RESPONSE   URL @ PEER",
-            "TIME", "CONTAINER", "PROCESS[PID]", "METHOD"
+            "{:<12}  {container_name:<container$}  {process_name:<process$}    {:<7}  STATUS  DURATION {sizes}  URL @ PEER",
+            "TIME", "METHOD"
         );
         writeln!(out, "{}", self.paint(DIM, names))
     }
@@ -148,7 +180,8 @@ impl Text {
         let request = size(exchange.request.as_ref().map(|request| &request.body));
         let response = size(exchange.response.as_ref().map(|response| &response.body));
         let what = kind(arrow, &method);
-        writeln!(out, "{what}{status}  {span}  {request}  {response}  {target}{peer}")?;
+        let sizes = self.sizes(&request, &response);
+        writeln!(out, "{what}{status}  {span}  {sizes}{target}{peer}")?;
         if self.view.headers {
             self.messages(exchange, out)?;
         }
@@ -169,14 +202,19 @@ impl Text {
         let span = self.paint(duration_color(operation.duration_ns), format!("{span:>8}"));
         let mark = if operation.truncated { '~' } else { ' ' };
         let (request, response) = (Size(operation.request_size), Size(operation.response_size));
-        let (request, response) = (request.to_string(), response.to_string());
+        let sizes = self.sizes(
+            &format!("{:>8} ", request.to_string()),
+            &format!("{:>8}{mark}", response.to_string()),
+        );
         let what = kind(side(operation.role), &name);
         let system = operation.system.as_str();
         let subject = subject(operation);
-        writeln!(
-            out,
-            "{what}{status}  {span}  {request:>8}   {response:>8}{mark}  {system} {subject}{peer}"
-        )
+        writeln!(out, "{what}{status}  {span}  {sizes}{system} {subject}{peer}")
+    }
+
+    /// The columns of both sizes, where they are shown.
+    fn sizes(&self, request: &str, response: &str) -> String {
+        if self.layout.sizes { format!("{request}  {response}  ") } else { String::new() }
     }
 
     /// The other side's address, where it is known.
@@ -290,13 +328,22 @@ impl Text {
     }
 }
 
-fn container(record: &Record) -> String {
-    Escaped(place(record.container.as_deref()).as_bytes()).to_string()
+/// In at most so many columns.
+fn container(record: &Record, limit: Option<usize>) -> String {
+    let name = Escaped(place(record.container.as_deref()).as_bytes()).to_string();
+    limit.map_or_else(|| name.clone(), |limit| cut(&name, limit))
 }
 
-fn process(record: &Record) -> String {
+/// Likewise; the number is never cut.
+fn process(record: &Record, limit: Option<usize>) -> String {
     let command = record.process.command.as_deref().unwrap_or("?");
-    format!("{}[{}]", Escaped(command.as_bytes()), record.process.pid)
+    let command = Escaped(command.as_bytes()).to_string();
+    let number = format!("[{}]", record.process.pid);
+    let command = match limit {
+        Some(limit) => cut(&command, limit.saturating_sub(number.len())),
+        None => command,
+    };
+    command + &number
 }
 
 /// What an operation is about, and what came of it.

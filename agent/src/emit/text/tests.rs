@@ -5,14 +5,38 @@ use jiff::tz::TimeZone;
 use super::{super::sample, *};
 use crate::decode::{Opcode, System};
 
-const PLAIN: View =
-    View { headers: false, bodies: false, color: false, heading: false, zone: TimeZone::UTC };
-const BODIES: View =
-    View { headers: true, bodies: true, color: false, heading: false, zone: TimeZone::UTC };
-const COLORED: View =
-    View { headers: true, bodies: true, color: true, heading: false, zone: TimeZone::UTC };
-const HEADED: View =
-    View { headers: false, bodies: false, color: false, heading: true, zone: TimeZone::UTC };
+const PLAIN: View = View {
+    headers: false,
+    bodies: false,
+    color: false,
+    heading: false,
+    zone: TimeZone::UTC,
+    width: None,
+};
+const BODIES: View = View {
+    headers: true,
+    bodies: true,
+    color: false,
+    heading: false,
+    zone: TimeZone::UTC,
+    width: None,
+};
+const COLORED: View = View {
+    headers: true,
+    bodies: true,
+    color: true,
+    heading: false,
+    zone: TimeZone::UTC,
+    width: None,
+};
+const HEADED: View = View {
+    headers: false,
+    bodies: false,
+    color: false,
+    heading: true,
+    zone: TimeZone::UTC,
+    width: None,
+};
 
 fn shown(view: View, records: &[Record]) -> String {
     let mut text = Text::new(view);
@@ -75,11 +99,52 @@ fn a_websocket_message_is_a_line() {
 }
 
 #[test]
+fn an_event_is_a_line() {
+    let event = sample::event(b"hey");
+    let line = |note: &str| {
+        format!(
+            "20:24:52.708  web           curl[41]          \
+             → event                                     30 B~  web/a?b=1{note}\n"
+        )
+    };
+    check(&event, &line(""));
+    let labels = line(" (add \\u{1b}[31m, id 7)");
+    assert_eq!(shown(BODIES, &[event]), format!("{labels}    < hey\n    < … (cut)\n"));
+}
+
+#[test]
 fn columns_are_those_of_the_terminal() {
     let mut wide = sample::http();
     sample::container(&mut wide).name = Some("世界-cafe\u{301}".to_owned());
     let lines = shown(PLAIN, &[wide]);
     assert!(lines.contains("  世界-cafe\u{301}     curl[41] "), "{lines}");
+}
+
+/// Its number stays, and the names of the columns come again when the window is another.
+#[test]
+fn a_narrow_terminal_cuts_names_and_shows_no_sizes() {
+    let width = |columns| View { width: Some(Width::fixed(columns)), ..HEADED };
+    let mut long = sample::http();
+    sample::container(&mut long).name = Some("世界世界世界世界".to_owned());
+    sample::process(&mut long).command = Some("a-very-long-name".to_owned());
+    assert_eq!(
+        shown(width(80), &[long.clone(), sample::http()]),
+        "TIME          CONTAIN…  PROCESS[P…    METHOD   STATUS  DURATION   URL @ PEER\n\
+         20:24:52.708  世界世…   a-ver…[41]  → POST        200   1.20 ms  web/a?b=1\n\
+         20:24:52.708  web       curl[41]    → POST        200   1.20 ms  web/a?b=1\n"
+    );
+    let wide = shown(width(160), &[long]);
+    assert!(wide.contains("世界世界世界世界  a-very-long-name[41]  → POST "), "{wide}");
+    let size = Width::fixed(80);
+    let mut text = Text::new(View { width: Some(size.clone()), ..HEADED });
+    let mut out = Vec::new();
+    text.write(&sample::http(), &mut out).unwrap();
+    size.set(200);
+    text.write(&sample::http(), &mut out).unwrap();
+    text.write(&sample::http(), &mut out).unwrap();
+    let lines = String::from_utf8(out).unwrap();
+    let headings: Vec<_> = lines.lines().map(|line| line.starts_with("TIME")).collect();
+    assert_eq!(headings, [true, false, true, false, false], "{lines}");
 }
 
 #[test]

@@ -30,7 +30,8 @@ impl Text {
         let color = if matches!(code.as_str(), "" | "1000" | "1001") { PLAIN } else { YELLOW };
         let code = self.paint(color, format!("{code:>6}"));
         let note = note(websocket);
-        writeln!(out, "{what}{code}  {:>8}  {request}  {response}  websocket{note}{peer}", "")?;
+        let sizes = self.sizes(&request, &response);
+        writeln!(out, "{what}{code}  {:>8}  {sizes}websocket{note}{peer}", "")?;
         if self.view.bodies && websocket.opcode != Opcode::Close {
             self.body(if by_client { '>' } else { '<' }, None, &websocket.body, out)?;
         }

@@ -109,8 +109,14 @@ impl Live {
 }
 
 fn writer(out: fs::File) -> Writer<fs::File> {
-    let view =
-        View { headers: false, bodies: false, color: false, heading: false, zone: TimeZone::UTC };
+    let view = View {
+        headers: false,
+        bodies: false,
+        color: false,
+        heading: false,
+        zone: TimeZone::UTC,
+        width: None,
+    };
     Writer::new(out, Format::Json, view)
 }
 

@@ -274,6 +274,29 @@ fn keeps_bodies_as_told() {
 
 /// RFC 9110, section 8.4: Content-Encoding lists the codings "in the order in which they were
 /// applied"; RFC 9112, section 6.1, lets the transfer add its own.
+/// Each with the bytes that complete it, before the response ends.
+#[test]
+fn tells_events_as_they_come() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    let begin =
+        [get("/events?a"), rx(head), rx("b\r\ndata: one\n\n\r\n"), rx("9\r\ndata: two\r\n")];
+    let first = "event /events?a [3 one]";
+    check(&begin, &[first]);
+    let more = [
+        &begin[..],
+        &[rx("2\r\n\n\n\r\n9\r\ndata: cut\r\n0\r\n\r\n"), get("/b"), ok("data: x\n\n")],
+    ]
+    .concat();
+    let second = "event /events?a [3 two]";
+    let whole = "GET /events?a [0 ] > 200 [31 data: one\n\ndata: two\n\ndata: cut]";
+    check(&more, &[first, second, whole, "GET /b [0 ] > 200 [9 data: x\n\n]"]);
+    // A chunk whose end is lost hides what follows.
+    let lost = [&begin[..], &[rx_gap(2000), rx("\n\ndata: x\n\n")]].concat();
+    let shown = decode(&OPTIONS, &lost);
+    assert_eq!(shown.iter().filter(|told| matches!(told.content, Content::Event(_))).count(), 1);
+}
+
 #[test]
 fn removes_codings() {
     use std::io::Write as _;

@@ -147,6 +147,10 @@ fn show(message: &Message) -> String {
         Content::Operation(operation) => format!("{operation:?}"),
         Content::Closed { .. } => panic!("an end of plaintext: {message:?}"),
         Content::WebSocket(websocket) => format!("{websocket:?}"),
+        Content::Event(event) => {
+            let target = event.request.as_ref().and_then(|request| request.target.as_deref());
+            format!("event {} {}", target.unwrap_or("-"), body(&event.body))
+        }
         Content::Opaque { bytes: [transmit, receive] } => format!("opaque {transmit} {receive}"),
     }
 }

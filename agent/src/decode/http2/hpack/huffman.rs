@@ -32,57 +32,117 @@ const SYMBOLS: [u8; 256] = [
 
 /// Appends the decoded string. `None` when it is not in the code, or would have more than `limit`
 /// bytes.
-pub(super) fn decode(coded: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn decode(coded: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()> {
     let start = out.len();
-    let (mut code, mut bits) = (0_u32, 0_usize);
+    let mut rest = coded.iter();
+    // The next bits, the last of them the lowest, and how many; nothing is above them.
+    let (mut buffer, mut held) = (0_u64, 0_usize);
+    loop {
+        while held <= 56
+            && let Some(byte) = rest.next()
+        {
+            buffer = buffer << 8 | u64::from(*byte);
+            held += 8;
+        }
+        let (symbol, bits) = match short(buffer, held) {
+            Some(found) => found,
+            // "A padding strictly longer than 7 bits MUST be treated as a decoding error. A padding
+            // not corresponding to the most significant bits of the code for the EOS symbol MUST be
+            // treated as a decoding error": those are ones.
+            None if held < 8 => return (buffer == (1 << held) - 1).then_some(()),
+            None => long(buffer, held)?,
+        };
+        if out.len() - start >= limit {
+            return None;
+        }
+        out.push(symbol);
+        held -= bits;
+        buffer &= (1 << held) - 1;
+    }
+}
+
+/// The symbol that the first of these bits are, if its code has 8 bits at most, and how many.
+fn short(buffer: u64, held: usize) -> Option<(u8, usize)> {
+    let first =
+        if held >= 8 { buffer >> (held - 8) } else { (buffer << (8 - held)) | 0xff >> held };
+    let (symbol, bits) = *SHORT.get(usize::try_from(first).ok()?)?;
+    (bits > 0 && bits <= held).then_some((symbol, bits))
+}
+
+/// Likewise, of any length.
+fn long(buffer: u64, held: usize) -> Option<(u8, usize)> {
+    let mut code = 0_u32;
     // The first code of the length at hand, and where its symbol stands.
     let (mut first, mut place) = (0_u32, 0_u32);
-    for &byte in coded {
-        for shift in (0..8).rev() {
-            code = code << 1 | u32::from(byte >> shift & 1);
-            bits += 1;
-            first <<= 1;
-            let count = *COUNTS.get(bits)?;
-            if let Some(offset) = code.checked_sub(first).filter(|offset| *offset < count) {
-                // RFC 7541, section 5.2: "A Huffman-encoded string literal containing the EOS
-                // symbol MUST be treated as a decoding error", which has no place here.
-                let symbol = SYMBOLS.get(usize::try_from(place + offset).ok()?)?;
-                if out.len() - start >= limit {
-                    return None;
-                }
-                out.push(*symbol);
-                (code, bits, first, place) = (0, 0, 0, 0);
-            } else {
-                first += count;
-                place += count;
+    for bits in 1..=held.min(MAX_BITS) {
+        code = code << 1 | u32::try_from(buffer >> (held - bits) & 1).ok()?;
+        first <<= 1;
+        let count = *COUNTS.get(bits)?;
+        if let Some(offset) = code.checked_sub(first).filter(|offset| *offset < count) {
+            // RFC 7541, section 5.2: "A Huffman-encoded string literal containing the EOS symbol MUST
+            // be treated as a decoding error", which has no place here.
+            return Some((*SYMBOLS.get(usize::try_from(place + offset).ok()?)?, bits));
+        }
+        first += count;
+        place += count;
+    }
+    None
+}
+
+/// For each 8 bits the symbol whose code they begin with, and its bits; 0 where that is longer.
+const SHORT: [(u8, usize); 256] = shorts();
+
+#[expect(clippy::indexing_slicing, reason = "what is out of bounds does not compile")]
+#[expect(clippy::cast_possible_truncation, reason = "a symbol is a byte")]
+const fn shorts() -> [(u8, usize); 256] {
+    let mut shorts = [(0, 0); 256];
+    let mut symbol = 0;
+    while symbol < CODES.len() {
+        let (code, bits) = CODES[symbol];
+        if bits <= 8 {
+            let mut behind = 0;
+            while behind < 1 << (8 - bits) {
+                shorts[(code as usize) << (8 - bits) | behind] = (symbol as u8, bits);
+                behind += 1;
             }
         }
+        symbol += 1;
     }
-    // "A padding strictly longer than 7 bits MUST be treated as a decoding error. A padding not
-    // corresponding to the most significant bits of the code for the EOS symbol MUST be treated as
-    // a decoding error": those are ones.
-    (bits < 8 && code == (1 << bits) - 1).then_some(())
+    shorts
+}
+
+/// The code of a symbol, and of how many bits it is.
+pub(crate) fn code(symbol: u8) -> (u32, usize) {
+    CODES.get(usize::from(symbol)).copied().unwrap_or_default()
+}
+
+const CODES: [(u32, usize); 256] = codes();
+
+#[expect(clippy::indexing_slicing, reason = "what is out of bounds does not compile")]
+const fn codes() -> [(u32, usize); 256] {
+    let mut codes = [(0, 0); 256];
+    let (mut code, mut place, mut bits) = (0, 0, 0);
+    while bits < COUNTS.len() {
+        code <<= 1;
+        let mut count = 0;
+        while count < COUNTS[bits] {
+            if place < SYMBOLS.len() {
+                codes[SYMBOLS[place] as usize] = (code, bits);
+            }
+            (code, place, count) = (code + 1, place + 1, count + 1);
+        }
+        bits += 1;
+    }
+    codes
 }
 
 /// The string in the code, for tests.
 #[cfg(test)]
-pub(super) fn encode(plain: &[u8]) -> Vec<u8> {
-    let mut codes = vec![(0_u32, 0_usize); 256];
-    let (mut code, mut place) = (0, 0);
-    for (bits, &count) in COUNTS.iter().enumerate() {
-        code <<= 1;
-        for _ in 0..count {
-            if let Some(&symbol) = SYMBOLS.get(place) {
-                codes[usize::from(symbol)] = (code, bits);
-            }
-            code += 1;
-            place += 1;
-        }
-    }
+pub(crate) fn encode(plain: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let (mut buffer, mut held) = (0_u64, 0);
     for &byte in plain {
-        let (code, bits) = codes[usize::from(byte)];
+        let (code, bits) = code(byte);
         buffer = buffer << bits | u64::from(code);
         held += bits;
         while held >= 8 {
@@ -130,6 +190,43 @@ mod tests {
             let plain = [byte, b'a', byte];
             assert_eq!(decoded(&encode(&plain)).as_deref(), Some(&plain[..]), "{byte}");
         }
+    }
+
+    /// A bit after the other, as the code is defined.
+    fn slowly(coded: &[u8]) -> Option<Vec<u8>> {
+        let (mut out, mut bits) = (Vec::new(), Vec::new());
+        for byte in coded {
+            for shift in (0..8).rev() {
+                bits.push(byte >> shift & 1 == 1);
+                let value = bits.iter().fold(0, |value, bit| value << 1 | u32::from(*bit));
+                let found = (0..=255).find(|symbol| code(*symbol) == (value, bits.len()));
+                if let Some(symbol) = found {
+                    out.push(symbol);
+                    bits.clear();
+                }
+            }
+        }
+        (bits.len() < 8 && bits.iter().all(|bit| *bit)).then_some(out)
+    }
+
+    #[test]
+    fn any_bytes_as_the_code_is_defined() {
+        let mut seed = 1_u64;
+        let mut known = 0;
+        for round in 0..3000 {
+            let coded: Vec<u8> = (0..round % 9)
+                .map(|_| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let [.., high] = seed.to_le_bytes();
+                    // Long codes begin with many ones.
+                    if round % 2 == 0 { high } else { high | 0xf0 }
+                })
+                .collect();
+            let slow = slowly(&coded);
+            known += usize::from(slow.is_some());
+            assert_eq!(decoded(&coded), slow, "{coded:x?}");
+        }
+        assert!(known > 300, "{known}");
     }
 
     #[test]

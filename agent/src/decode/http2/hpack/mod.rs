@@ -3,7 +3,7 @@
 //! The decoder may begin in the middle of a connection: what refers to its unknown past comes out
 //! as unknown, and all that refers to what was seen since is known.
 
-mod huffman;
+pub(crate) mod huffman;
 mod reader;
 mod statics;
 mod table;
@@ -12,10 +12,10 @@ pub(super) mod tests;
 
 use bytes::Bytes;
 
+pub(crate) use self::statics::TABLE;
 pub(super) use self::table::Field;
 use self::{
     reader::Reader,
-    statics::TABLE,
     table::{Found, Table},
 };
 

@@ -1,7 +1,7 @@
 //! The static table (RFC 7541, appendix A).
 
 /// Names and values, the first of which has the index 1.
-pub(super) const TABLE: [(&str, &str); 61] = [
+pub(crate) const TABLE: [(&str, &str); 61] = [
     (":authority", ""),
     (":method", "GET"),
     (":method", "POST"),

@@ -196,6 +196,31 @@ fn an_extended_connect_is_counted() {
     );
 }
 
+/// Of two streams at once, before either ends.
+#[test]
+fn events_as_they_come() {
+    let head = [&[0x88][..], &literal(false, &[("content-type", "text/event-stream")])].concat();
+    let told = decode(&[
+        tx([begin(), get(1, "/a"), again(3)].concat()),
+        rx([settings(), frame(1, 4, 1, &head), frame(1, 4, 3, &head)].concat()),
+        rx([frame(0, 0, 1, b"data: on"), frame(0, 0, 3, b"data: three\n\n")].concat()),
+        rx(frame(0, 0, 1, b"e\n\n")),
+    ]);
+    let events: Vec<_> = told
+        .iter()
+        .map(|message| match &message.content {
+            Content::Event(event) => (
+                event.stream,
+                event.request.as_ref().and_then(|request| request.target.as_deref()),
+                body(&event.body),
+            ),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let event = |stream, data: &str| (Some(stream), Some("/a"), data.to_owned());
+    assert_eq!(events, [event(3, "[5 three]"), event(1, "[3 one]")]);
+}
+
 #[test]
 fn calls_of_grpc() {
     let head = literal(false, &[(":path", "/shop.Cart/Add"), ("content-type", "application/grpc")]);
