@@ -9,12 +9,13 @@ pub type Opening = Vec<(Direction, Vec<u8>)>;
 pub type Named = (&'static str, fn() -> Opening);
 
 /// All of them.
-pub const ALL: [Named; 7] = [
+pub const ALL: [Named; 8] = [
     ("http1", http1),
     ("http2", http2),
     ("websocket", websocket),
     ("postgresql", postgresql),
     ("mysql", mysql),
+    ("mongodb", mongodb),
     ("redis", redis),
     ("unknown", unknown),
 ];
@@ -56,6 +57,20 @@ pub fn mysql() -> Opening {
     vec![
         (Transmit, [&head[..], &said].concat()),
         (Receive, b"\x07\0\0\x03\0\0\0\x02\0\0\0".to_vec()),
+    ]
+}
+
+/// `ping` and its answer in OP_MSG (MongoDB Wire Protocol).
+pub fn mongodb() -> Opening {
+    let message = |id: u8, answers: u8, document: &[u8]| {
+        let size = |all: usize| u8::try_from(all).unwrap_or_default();
+        let head = [size(document.len() + 25), 0, 0, 0, id, 0, 0, 0, answers, 0, 0, 0];
+        let body = [0xdd, 7, 0, 0, 0, 0, 0, 0, 0, size(document.len() + 4), 0, 0, 0];
+        [&head[..], &body, document].concat()
+    };
+    vec![
+        (Transmit, message(1, 0, b"\x10ping\0\x01\0\0\0\x02$db\0\x02\0\0\0a\0\0")),
+        (Receive, message(1, 1, b"\x10ok\0\x01\0\0\0\0")),
     ]
 }
 

@@ -84,6 +84,7 @@ const ALL: &[&[(&str, Test)]] = &[
     addresses::TESTS,
     exchanges::TESTS,
     databases::TESTS,
+    databases::mongodb::TESTS,
     http2::TESTS,
     http2::nghttp::TESTS,
     http2::late::TESTS,

@@ -99,6 +99,9 @@ pub(super) fn show(message: &Message) -> String {
         other => return format!("{other:?}"),
     };
     let mut line = operation.name.clone().unwrap_or("?".to_owned());
+    if let Some(namespace) = &operation.namespace {
+        line += &format!(" in {namespace}");
+    }
     if let Some(target) = &operation.target {
         line += &format!(" of {target}");
     }

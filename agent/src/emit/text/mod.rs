@@ -171,7 +171,10 @@ impl Text {
         let (request, response) = (Size(operation.request_size), Size(operation.response_size));
         let (request, response) = (request.to_string(), response.to_string());
         let what = kind(side(operation.role), &name);
-        let system = operation.system.as_str();
+        let mut system = operation.system.as_str().to_owned();
+        if let Some(namespace) = &operation.namespace {
+            system += &format!(" {}", Escaped(namespace.as_bytes()));
+        }
         let subject = subject(operation);
         writeln!(
             out,
