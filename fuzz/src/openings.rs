@@ -9,7 +9,7 @@ pub type Opening = Vec<(Direction, Vec<u8>)>;
 pub type Named = (&'static str, fn() -> Opening);
 
 /// All of them.
-pub const ALL: [Named; 8] = [
+pub const ALL: [Named; 9] = [
     ("http1", http1),
     ("http2", http2),
     ("websocket", websocket),
@@ -17,6 +17,7 @@ pub const ALL: [Named; 8] = [
     ("mysql", mysql),
     ("mongodb", mongodb),
     ("redis", redis),
+    ("smtp", smtp),
     ("unknown", unknown),
 ];
 
@@ -77,6 +78,15 @@ pub fn mongodb() -> Opening {
 /// RESP (Redis serialization protocol).
 pub fn redis() -> Opening {
     vec![(Transmit, b"*1\r\n$4\r\nPING\r\n".to_vec()), (Receive, b"+PONG\r\n".to_vec())]
+}
+
+/// A greeting, a hello and its reply (RFC 5321, section 3.1).
+pub fn smtp() -> Opening {
+    vec![
+        (Receive, b"220 mx ESMTP\r\n".to_vec()),
+        (Transmit, b"EHLO me\r\n".to_vec()),
+        (Receive, b"250-mx\r\n250 PIPELINING\r\n".to_vec()),
+    ]
 }
 
 /// Nothing: what follows is what the protocol is told by.

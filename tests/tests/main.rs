@@ -23,6 +23,7 @@ mod http2;
 mod idle;
 mod links;
 mod listing;
+mod mail;
 mod many;
 mod missing;
 mod odd;
@@ -92,6 +93,7 @@ const ALL: &[&[(&str, Test)]] = &[
     redaction::TESTS,
     pcapng::TESTS,
     websockets::TESTS,
+    mail::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

@@ -51,6 +51,9 @@ pub(super) trait Dialogue: fmt::Debug + Send {
     /// Bytes of a server while it is not known what they belong to.
     fn overhears(&mut self, _input: &[u8]) {}
 
+    /// Tells the reader of requests what comes next, where that depends on what the server said.
+    fn direct(&mut self, _requests: &mut Self::Requests) {}
+
     /// Takes a message of the client; `false` when the connection cannot be followed further.
     fn ask(
         &mut self,
@@ -102,6 +105,12 @@ impl<D: Dialogue> Conversation<D> {
         Self { dialogue, awaiting, requests, answers, lost: true, over: false }
     }
 
+    /// The bytes that told the protocol are the beginning of both directions.
+    pub(super) fn with_its_beginning(mut self) -> Self {
+        self.lost = false;
+        self
+    }
+
     /// Gives how many bytes do not belong to the protocol any more, when that begins here.
     fn client(&mut self, call: &Call, mut input: &[u8], out: &mut Vec<Message>) -> Option<usize> {
         if self.lost && !self.dialogue.resumes(self.awaiting.begun, input) {
@@ -109,6 +118,7 @@ impl<D: Dialogue> Conversation<D> {
         }
         self.lost = false;
         loop {
+            self.dialogue.direct(&mut self.requests);
             match self.requests.step(call, &mut input) {
                 Step::More => return None,
                 Step::Item(request) if self.dialogue.ask(&mut self.awaiting, &request, out) => {}

@@ -21,6 +21,7 @@ mod protobuf;
 mod protocol;
 pub mod raw;
 mod redis;
+mod smtp;
 #[cfg(test)]
 mod trial;
 mod websocket;

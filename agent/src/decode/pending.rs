@@ -104,6 +104,10 @@ impl<T> Queue<T> {
         self.awaiting.front_mut()
     }
 
+    pub(super) fn back_mut(&mut self) -> Option<&mut Awaiting<T>> {
+        self.awaiting.back_mut()
+    }
+
     /// Which of them this is said of.
     pub(super) fn position(&self, mut is: impl FnMut(&T) -> bool) -> Option<usize> {
         self.awaiting.iter().position(|awaiting| is(&awaiting.note))
@@ -158,8 +162,10 @@ impl<T> Queue<T> {
     /// None of them gets its answer.
     pub(super) fn tell_unanswered(&mut self, out: &mut Vec<Message>) {
         for Awaiting { pending, .. } in &mut self.awaiting {
-            if pending.operation.outcome.take().is_some() {
-                pending.operation.truncated = true;
+            // Of some a part of the answer came.
+            let operation = &mut pending.operation;
+            if operation.outcome.take().is_some() || operation.response_size > 0 {
+                operation.truncated = true;
             }
         }
         while !self.awaiting.is_empty() {

@@ -2,18 +2,20 @@
 
 use std::fmt;
 
-use super::{Message, Options, Role, http1, http2, mongodb, mysql, postgresql, redis};
+use super::{Message, Options, Role, http1, http2, mongodb, mysql, postgresql, redis, smtp};
 use crate::capture::{Call, ConnectionKey, Direction};
 
 /// All protocols that are decoded, the surest first: when several claim a connection by the same
 /// bytes, the first has it.
-pub(super) const FAMILIES: [Family; 6] = [
+pub(super) const FAMILIES: [Family; 8] = [
     http1::FAMILY,
     http2::FAMILY,
     postgresql::FAMILY,
     mongodb::FAMILY,
     mysql::FAMILY,
     redis::FAMILY,
+    smtp::FAMILY,
+    smtp::JOINED,
 ];
 
 /// A protocol, before a connection is known to speak it.

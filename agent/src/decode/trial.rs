@@ -173,7 +173,7 @@ fn pieces(events: &[Event], largest: usize, random: &mut Random) -> Vec<Event> {
 }
 
 /// Loses stretches of some events, and returns what is told then.
-fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) -> Vec<Operation> {
+pub(super) fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) -> Vec<Operation> {
     let mut trial = Trial::new();
     for event in events {
         let Event::Data(direction, bytes) = event else { continue };
