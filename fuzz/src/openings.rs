@@ -9,7 +9,7 @@ pub type Opening = Vec<(Direction, Vec<u8>)>;
 pub type Named = (&'static str, fn() -> Opening);
 
 /// All of them.
-pub const ALL: [Named; 9] = [
+pub const ALL: [Named; 10] = [
     ("http1", http1),
     ("http2", http2),
     ("websocket", websocket),
@@ -18,6 +18,7 @@ pub const ALL: [Named; 9] = [
     ("mongodb", mongodb),
     ("redis", redis),
     ("smtp", smtp),
+    ("imap", imap),
     ("unknown", unknown),
 ];
 
@@ -86,6 +87,15 @@ pub fn smtp() -> Opening {
         (Receive, b"220 mx ESMTP\r\n".to_vec()),
         (Transmit, b"EHLO me\r\n".to_vec()),
         (Receive, b"250-mx\r\n250 PIPELINING\r\n".to_vec()),
+    ]
+}
+
+/// A greeting, a command and its completion (RFC 9051, section 2.2).
+pub fn imap() -> Opening {
+    vec![
+        (Receive, b"* OK [CAPABILITY IMAP4rev1] ready\r\n".to_vec()),
+        (Transmit, b"a1 NOOP\r\n".to_vec()),
+        (Receive, b"a1 OK done\r\n".to_vec()),
     ]
 }
 

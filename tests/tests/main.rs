@@ -94,6 +94,7 @@ const ALL: &[&[(&str, Test)]] = &[
     pcapng::TESTS,
     websockets::TESTS,
     mail::TESTS,
+    mail::imap::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

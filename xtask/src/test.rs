@@ -46,6 +46,7 @@ fn test_packages() -> Result<()> {
             Package::new("curl", "curl"),
             Package::new("debootstrap", "debootstrap"),
             Package::new("docker.io", "dockerd"),
+            Package::new("dovecot-imapd", "/usr/lib/dovecot/imap"),
             Package::new("g++", "c++"),
             Package::new("gcc", "cc"),
             Package::new("gnutls-bin", &gnutls),

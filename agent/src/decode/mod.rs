@@ -12,6 +12,7 @@ mod fields;
 mod frames;
 mod http1;
 mod http2;
+mod imap;
 mod mongodb;
 mod mysql;
 mod operation;

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::{Message, Options, Role, http1, http2, mongodb, mysql, postgresql, redis, smtp};
+use super::{Message, Options, Role, http1, http2, imap, mongodb, mysql, postgresql, redis, smtp};
 use crate::capture::{Call, ConnectionKey, Direction};
 
 /// All protocols that are decoded, the surest first: when several claim a connection by the same
 /// bytes, the first has it.
-pub(super) const FAMILIES: [Family; 8] = [
+pub(super) const FAMILIES: [Family; 10] = [
     http1::FAMILY,
     http2::FAMILY,
     postgresql::FAMILY,
@@ -16,6 +16,8 @@ pub(super) const FAMILIES: [Family; 8] = [
     redis::FAMILY,
     smtp::FAMILY,
     smtp::JOINED,
+    imap::FAMILY,
+    imap::JOINED,
 ];
 
 /// A protocol, before a connection is known to speak it.

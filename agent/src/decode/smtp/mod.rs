@@ -7,7 +7,7 @@
 mod command;
 mod probe;
 mod replies;
-mod requests;
+pub(super) mod requests;
 mod resume;
 #[cfg(test)]
 mod tests;
@@ -84,6 +84,9 @@ enum Owner {
 struct Smtp {
     mode: Mode,
     owner: Owner,
+    /// Whether these are commands for sure: what is seen first may be the text of a message, on a
+    /// connection that is older than the agent.
+    proven: bool,
     /// Whether anything was said on the connection.
     opened: bool,
     /// A command was sent before the reply to the one before it.
@@ -96,6 +99,7 @@ impl Smtp {
         Self {
             mode: Mode::Commands,
             owner: Owner::Last,
+            proven: false,
             opened: false,
             pipelines: false,
             resume: Resume::default(),
@@ -105,6 +109,10 @@ impl Smtp {
     /// `false` for what is no command.
     fn command(&mut self, awaiting: &mut Queue<Kind>, request: &Request) -> bool {
         let Some(command) = request.line.as_deref().and_then(Command::of) else { return false };
+        // A server says nothing to the text of a message before its end.
+        if !(self.proven || awaiting.begun || awaiting.is_empty()) {
+            return false;
+        }
         let Command { name, text, kind, mode } = command;
         let (began, size) = (request.began, request.size);
         let mut pending = Pending::request(System::Smtp, awaiting.role, began, size);
@@ -205,8 +213,8 @@ impl Dialogue for Smtp {
             Some(Resumed::Data) => (Mode::Data, Owner::Unseen),
             Some(Resumed::Commands) | None => (Mode::Commands, Owner::Last),
         };
-        self.opened = true;
-        resumed.is_some()
+        (self.opened, self.proven) = (true, resumed.is_some());
+        self.proven
     }
 
     fn overhears(&mut self, input: &[u8]) {
@@ -242,6 +250,10 @@ impl Dialogue for Smtp {
         reply: &Reply,
         out: &mut Vec<Message>,
     ) -> bool {
+        // Nor does it agree to it.
+        if !(self.proven || awaiting.begun || awaiting.is_empty()) && reply.code >= 400 {
+            return false;
+        }
         let alone = awaiting.len() == 1;
         let Some(front) = awaiting.front_mut() else {
             return self.unasked(awaiting, call, reply, out);

@@ -1,5 +1,5 @@
 //! Bytes of a client in, lines and message texts out. What is a line and what is not the server
-//! decides, so that the reader is told.
+//! decides, so that the reader is told. IMAP's literals are read as chunks are.
 
 use memchr::memmem;
 
@@ -17,7 +17,7 @@ const END: &[u8] = b"\r\n.\r\n";
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(in crate::decode) enum Next {
     Line,
     /// A message, up to the line that ends it.
     Data,
@@ -26,20 +26,20 @@ pub(super) enum Next {
 }
 
 #[derive(Debug)]
-pub(super) struct Request {
+pub(in crate::decode) struct Request {
     /// The call that moved its first byte.
-    pub(super) began: Call,
+    pub(in crate::decode) began: Call,
     /// Bytes, line ends included.
-    pub(super) size: u64,
+    pub(in crate::decode) size: u64,
     /// Absent of a message or a chunk.
-    pub(super) line: Option<Vec<u8>>,
+    pub(in crate::decode) line: Option<Vec<u8>>,
     /// Whether some of it was lost, or is not in `line`.
-    pub(super) cut: bool,
+    pub(in crate::decode) cut: bool,
 }
 
 /// Reads what it is told to.
 #[derive(Debug)]
-pub(super) struct Requests {
+pub(in crate::decode) struct Requests {
     next: Next,
     began: Option<Call>,
     size: u64,
@@ -50,7 +50,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) const fn new() -> Self {
+    pub(in crate::decode) const fn new() -> Self {
         Self {
             next: Next::Line,
             began: None,
@@ -62,7 +62,7 @@ impl Requests {
     }
 
     /// What comes next, unless it has begun already.
-    pub(super) fn expect(&mut self, next: Next) {
+    pub(in crate::decode) fn expect(&mut self, next: Next) {
         if self.began.is_none() {
             self.next = next;
             self.tail.clear();

@@ -190,6 +190,15 @@ fn joined_in_its_middle() {
         ],
         &["RCPT [RCPT TO:<b>] 250(2.1.5 ok)"],
     );
+    // What is seen first may be the text of a message.
+    for (rest, reply) in
+        [("QUIT\r\n", "250 queued\r\n"), (".\r\n", "250 queued\r\n"), ("", "552 full\r\n")]
+    {
+        let mut events =
+            vec![tx("EHLO own\r\n"), tx(rest), rx(reply), tx("NOOP\r\n"), rx("250 ok\r\n")];
+        events.retain(|event| !matches!(event, Event::Data(_, bytes) if bytes.is_empty()));
+        assert!(operations(&decode(&events)).is_empty(), "{rest}{reply}");
+    }
 }
 
 /// Commands and messages, each with its number; replies with it, too.

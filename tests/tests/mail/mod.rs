@@ -1,5 +1,7 @@
 //! Mail over TLS: commands and replies are what the clients print, on both sides.
 
+pub(crate) mod imap;
+
 use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
