@@ -20,7 +20,7 @@ crate::tests![curl_appends_and_fetches, imaplib_says_what_came];
 
 /// Dovecot as an unprivileged user.
 struct Server {
-    _process: Child,
+    process: Child,
     folder: TempDir,
     port: String,
 }
@@ -42,15 +42,15 @@ impl Server {
         let reached = || Ok(std::net::TcpStream::connect(&address).ok().map(drop));
         deadline::until("the port of dovecot", LIMIT, reached)
             .with_context(|| process.stderr.lines().join("\n"))?;
-        Ok(Self { _process: process, folder, port })
+        Ok(Self { process: process, folder, port })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // Its children end with it then, and not when it is killed.
-        let _ = self._process.signal(rustix::process::Signal::TERM);
-        let _ = self._process.finish(LIMIT);
+        let _ = self.process.signal(rustix::process::Signal::TERM);
+        let _ = self.process.finish(LIMIT);
     }
 }
 
