@@ -42,7 +42,7 @@ impl Server {
         let reached = || Ok(std::net::TcpStream::connect(&address).ok().map(drop));
         deadline::until("the port of dovecot", LIMIT, reached)
             .with_context(|| process.stderr.lines().join("\n"))?;
-        Ok(Self { process: process, folder, port })
+        Ok(Self { process, folder, port })
     }
 }
 
