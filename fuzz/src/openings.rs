@@ -9,13 +9,16 @@ pub type Opening = Vec<(Direction, Vec<u8>)>;
 pub type Named = (&'static str, fn() -> Opening);
 
 /// All of them.
-pub const ALL: [Named; 7] = [
+pub const ALL: [Named; 10] = [
     ("http1", http1),
     ("http2", http2),
     ("websocket", websocket),
     ("postgresql", postgresql),
     ("mysql", mysql),
+    ("mongodb", mongodb),
     ("redis", redis),
+    ("smtp", smtp),
+    ("imap", imap),
     ("unknown", unknown),
 ];
 
@@ -59,9 +62,41 @@ pub fn mysql() -> Opening {
     ]
 }
 
+/// `ping` and its answer in OP_MSG (MongoDB Wire Protocol).
+pub fn mongodb() -> Opening {
+    let message = |id: u8, answers: u8, document: &[u8]| {
+        let size = |all: usize| u8::try_from(all).unwrap_or_default();
+        let head = [size(document.len() + 25), 0, 0, 0, id, 0, 0, 0, answers, 0, 0, 0];
+        let body = [0xdd, 7, 0, 0, 0, 0, 0, 0, 0, size(document.len() + 4), 0, 0, 0];
+        [&head[..], &body, document].concat()
+    };
+    vec![
+        (Transmit, message(1, 0, b"\x10ping\0\x01\0\0\0\x02$db\0\x02\0\0\0a\0\0")),
+        (Receive, message(1, 1, b"\x10ok\0\x01\0\0\0\0")),
+    ]
+}
+
 /// RESP (Redis serialization protocol).
 pub fn redis() -> Opening {
     vec![(Transmit, b"*1\r\n$4\r\nPING\r\n".to_vec()), (Receive, b"+PONG\r\n".to_vec())]
+}
+
+/// A greeting, a hello and its reply (RFC 5321, section 3.1).
+pub fn smtp() -> Opening {
+    vec![
+        (Receive, b"220 mx ESMTP\r\n".to_vec()),
+        (Transmit, b"EHLO me\r\n".to_vec()),
+        (Receive, b"250-mx\r\n250 PIPELINING\r\n".to_vec()),
+    ]
+}
+
+/// A greeting, a command and its completion (RFC 9051, section 2.2).
+pub fn imap() -> Opening {
+    vec![
+        (Receive, b"* OK [CAPABILITY IMAP4rev1] ready\r\n".to_vec()),
+        (Transmit, b"a1 NOOP\r\n".to_vec()),
+        (Receive, b"a1 OK done\r\n".to_vec()),
+    ]
 }
 
 /// Nothing: what follows is what the protocol is told by.

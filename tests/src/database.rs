@@ -95,6 +95,17 @@ impl Database {
         Self::start(command, folder, port)
     }
 
+    /// A server of our own of MongoDB's protocol, user `joe` with the password `secret`.
+    pub fn mongodb() -> Result<Self> {
+        let folder = scratch()?;
+        let port = free_port()?;
+        // Debian's package is of Debian's Python.
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(tool::fixtures().join("mongodb.py")).arg(port.to_string());
+        command.args(["certificate.pem", "key.pem"].map(|name| folder.path().join(name)));
+        Self::start(command, folder, port)
+    }
+
     fn start(command: Command, folder: TempDir, port: u16) -> Result<Self> {
         Ok(Self { process: listening(command, port)?, folder, port })
     }

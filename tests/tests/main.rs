@@ -24,6 +24,7 @@ mod http2;
 mod idle;
 mod links;
 mod listing;
+mod mail;
 mod many;
 mod missing;
 mod odd;
@@ -86,6 +87,7 @@ const ALL: &[&[(&str, Test)]] = &[
     addresses::TESTS,
     exchanges::TESTS,
     databases::TESTS,
+    databases::mongodb::TESTS,
     http2::TESTS,
     http2::nghttp::TESTS,
     http2::late::TESTS,
@@ -95,6 +97,8 @@ const ALL: &[&[(&str, Test)]] = &[
     websockets::TESTS,
     events::TESTS,
     terminal::TESTS,
+    mail::TESTS,
+    mail::imap::TESTS,
     many::TESTS,
     changed::TESTS,
     fresh::TESTS,

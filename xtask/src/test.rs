@@ -46,6 +46,7 @@ fn test_packages() -> Result<()> {
             Package::new("curl", "curl"),
             Package::new("debootstrap", "debootstrap"),
             Package::new("docker.io", "dockerd"),
+            Package::new("dovecot-imapd", "/usr/lib/dovecot/imap"),
             Package::new("g++", "c++"),
             Package::new("gcc", "cc"),
             Package::new("gnutls-bin", &gnutls),
@@ -71,7 +72,9 @@ fn test_packages() -> Result<()> {
             Package::new("podman", "podman"),
             // The Debian package's server, not the cluster that it makes.
             Package::new("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
+            Package::new("python3-pymongo", "/usr/lib/python3/dist-packages/pymongo/__init__.py"),
             Package::new("python3-psycopg2", "/usr/lib/python3/dist-packages/psycopg2/__init__.py"),
+            Package::new("python3-aiosmtpd", "/usr/lib/python3/dist-packages/aiosmtpd/__init__.py"),
             Package::new("python3-pip", "pip3"),
             Package::new("redis-server", "redis-server"),
             Package::new("tshark", "tshark"),

@@ -26,13 +26,13 @@ pub(super) fn remove(codings: &[String], raw: Bytes, limit: usize) -> Option<(By
     })
 }
 
-struct Decoded {
-    bytes: Vec<u8>,
-    whole: bool,
+pub(super) struct Decoded {
+    pub(super) bytes: Vec<u8>,
+    pub(super) whole: bool,
 }
 
 /// RFC 9110, section 8.4.1: "All content codings are case-insensitive"; names arrive in lower case.
-fn decode(coding: &str, bytes: &[u8], limit: usize) -> Option<Decoded> {
+pub(super) fn decode(coding: &str, bytes: &[u8], limit: usize) -> Option<Decoded> {
     match coding {
         // "A recipient SHOULD consider "x-gzip" to be equivalent to "gzip"."
         "gzip" | "x-gzip" => read(MultiGzDecoder::new(bytes), limit),

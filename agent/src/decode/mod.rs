@@ -12,6 +12,8 @@ mod fields;
 mod frames;
 mod http1;
 pub(crate) mod http2;
+mod imap;
+mod mongodb;
 mod mysql;
 mod operation;
 mod pending;
@@ -20,6 +22,7 @@ mod protobuf;
 mod protocol;
 pub mod raw;
 mod redis;
+mod smtp;
 mod sse;
 #[cfg(test)]
 mod trial;

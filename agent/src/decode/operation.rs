@@ -59,6 +59,8 @@ pub struct Operation {
     pub duration_ns: Option<u64>,
     /// What is done: `SELECT`, `EXECUTE`, `GET`, `Fetch`, `publish`, `MAIL`.
     pub name: Option<String>,
+    /// What the target is in: a database.
+    pub namespace: Option<String>,
     /// What it is done to: a collection, a topic, a queue.
     pub target: Option<String>,
     /// The whole request as text: SQL, the command with its arguments. Cut at the decoder's limit.
@@ -99,6 +101,7 @@ impl Operation {
             role,
             duration_ns: None,
             name: None,
+            namespace: None,
             target: None,
             text: None,
             parameters: Vec::new(),

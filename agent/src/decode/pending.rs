@@ -40,9 +40,10 @@ impl Pending {
     /// How much memory it takes.
     fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let Operation { name, target, text: whole, parameters, .. } = &self.operation;
+        let Operation { name, namespace, target, text: whole, parameters, .. } = &self.operation;
         let parameters = parameters.iter().map(|value| size_of_val(value) + text(value));
-        size_of::<Self>() + text(name) + text(target) + text(whole) + parameters.sum::<usize>()
+        let texts = [name, namespace, target, whole].map(text);
+        size_of::<Self>() + texts.iter().sum::<usize>() + parameters.sum::<usize>()
     }
 
     /// `last` is the call that moved the last byte of the answer, where that was seen.
@@ -103,6 +104,19 @@ impl<T> Queue<T> {
         self.awaiting.front_mut()
     }
 
+    pub(super) fn back_mut(&mut self) -> Option<&mut Awaiting<T>> {
+        self.awaiting.back_mut()
+    }
+
+    /// Which of them this is said of.
+    pub(super) fn position(&self, mut is: impl FnMut(&T) -> bool) -> Option<usize> {
+        self.awaiting.iter().position(|awaiting| is(&awaiting.note))
+    }
+
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Awaiting<T>> {
+        self.awaiting.get_mut(at)
+    }
+
     /// What is noted of them, the oldest first.
     pub(super) fn notes(&mut self) -> impl DoubleEndedIterator<Item = &mut T> + ExactSizeIterator {
         self.awaiting.iter_mut().map(|awaiting| &mut awaiting.note)
@@ -127,7 +141,8 @@ impl<T> Queue<T> {
         self.end(0, last, out);
     }
 
-    fn end(&mut self, at: usize, last: Option<&Call>, out: &mut Vec<Message>) {
+    /// As [`Self::end_front`], of another one.
+    pub(super) fn end(&mut self, at: usize, last: Option<&Call>, out: &mut Vec<Message>) {
         let Some(Awaiting { pending, weight, .. }) = self.awaiting.remove(at) else { return };
         self.weight = self.weight.saturating_sub(weight);
         self.begun |= last.is_some();
@@ -147,8 +162,10 @@ impl<T> Queue<T> {
     /// None of them gets its answer.
     pub(super) fn tell_unanswered(&mut self, out: &mut Vec<Message>) {
         for Awaiting { pending, .. } in &mut self.awaiting {
-            if pending.operation.outcome.take().is_some() {
-                pending.operation.truncated = true;
+            // Of some a part of the answer came.
+            let operation = &mut pending.operation;
+            if operation.outcome.take().is_some() || operation.response_size > 0 {
+                operation.truncated = true;
             }
         }
         while !self.awaiting.is_empty() {

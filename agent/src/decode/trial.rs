@@ -99,6 +99,9 @@ pub(super) fn show(message: &Message) -> String {
         other => return format!("{other:?}"),
     };
     let mut line = operation.name.clone().unwrap_or("?".to_owned());
+    if let Some(namespace) = &operation.namespace {
+        line += &format!(" in {namespace}");
+    }
     if let Some(target) = &operation.target {
         line += &format!(" of {target}");
     }
@@ -170,7 +173,7 @@ fn pieces(events: &[Event], largest: usize, random: &mut Random) -> Vec<Event> {
 }
 
 /// Loses stretches of some events, and returns what is told then.
-fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) -> Vec<Operation> {
+pub(super) fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) -> Vec<Operation> {
     let mut trial = Trial::new();
     for event in events {
         let Event::Data(direction, bytes) = event else { continue };

@@ -102,6 +102,7 @@ pub(super) fn operation(system: System) -> Record {
     record(Content::Operation(Box::new(Operation {
         duration_ns: Some(2_000_000),
         name: Some("SELECT".to_owned()),
+        namespace: Some("shop".to_owned()),
         target: Some("cats".to_owned()),
         text: Some("SELECT * FROM cats WHERE id = $1".to_owned()),
         parameters: vec![Some("7".to_owned()), None],

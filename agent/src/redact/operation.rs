@@ -19,6 +19,7 @@ impl Redactor {
             }
         }
         let texts = operation.text.iter_mut().chain(&mut operation.target);
+        let texts = texts.chain(&mut operation.namespace);
         texts.chain(operation.parameters.iter_mut().flatten()).for_each(|text| self.string(text));
         if let Some(message) =
             operation.outcome.as_mut().and_then(|outcome| outcome.message.as_mut())

@@ -5,7 +5,10 @@ use super::{
     fields::{Fields, error, ok, text},
     packets::Packet,
 };
-use crate::{capture::Call, decode::Message};
+use crate::{
+    capture::Call,
+    decode::{Message, pending::Queue},
+};
 
 const MORE_RESULTS: u64 = 0x8;
 const CURSOR_EXISTS: u64 = 0x40;
@@ -17,13 +20,14 @@ impl Mysql {
     /// Whether the connection can be followed further.
     pub(super) fn answered(
         &mut self,
+        awaiting: &mut Queue<Phase>,
         call: &Call,
         packet: &Packet,
         out: &mut Vec<Message>,
     ) -> bool {
         let first = packet.payload.first().copied();
         let is_eof = first == Some(EOF) && packet.length == 5;
-        let Some(front) = self.awaiting.front_mut() else {
+        let Some(front) = awaiting.front_mut() else {
             // Behind a prepared statement, if the client did not say that it wants none.
             return is_eof && self.may_end_late;
         };
@@ -40,40 +44,46 @@ impl Mysql {
             let (returned, affected) = (outcome.returned, outcome.affected);
             *outcome = error(&packet.payload);
             (outcome.returned, outcome.affected) = (returned, affected);
-            self.awaiting.end_front(Some(call), out);
+            awaiting.end_front(Some(call), out);
             return true;
         }
         match (phase, first) {
             (Phase::Authentication, Some(0)) => {
-                self.awaiting.end_front(Some(call), out);
+                awaiting.end_front(Some(call), out);
                 return !self.compresses;
             }
             // More of the exchange, or another method.
             (Phase::Authentication, Some(1 | EOF)) => return true,
             (Phase::Text, _) => {
                 outcome.message = Some(text(&packet.payload));
-                self.awaiting.end_front(Some(call), out);
+                awaiting.end_front(Some(call), out);
                 return true;
             }
             _ => {}
         }
-        self.results(call, packet, out).is_some()
+        self.results(awaiting, call, packet, out).is_some()
     }
 
-    fn results(&mut self, call: &Call, packet: &Packet, out: &mut Vec<Message>) -> Option<()> {
+    fn results(
+        &mut self,
+        awaiting: &mut Queue<Phase>,
+        call: &Call,
+        packet: &Packet,
+        out: &mut Vec<Message>,
+    ) -> Option<()> {
         let first = packet.payload.first().copied();
         let is_eof = first == Some(EOF) && packet.length == 5;
         let deprecates = self.deprecates_eof;
-        let front = self.awaiting.front_mut()?;
+        let front = awaiting.front_mut()?;
         let outcome = front.pending.operation.outcome.get_or_insert_default();
         match front.note {
             Phase::First if first == Some(0) => {
                 let (affected, status) = ok(&packet.payload)?;
                 outcome.affected = Some(outcome.affected.unwrap_or(0).saturating_add(affected));
-                self.next_result(status, call, out);
+                next_result(awaiting, status, call, out);
             }
             // COM_SET_OPTION and COM_DEBUG.
-            Phase::First if is_eof => self.awaiting.end_front(Some(call), out),
+            Phase::First if is_eof => awaiting.end_front(Some(call), out),
             // LOCAL INFILE: the client sends the file, an OK_Packet follows.
             Phase::First if first == Some(0xfb) => {}
             Phase::First => {
@@ -95,7 +105,7 @@ impl Mysql {
                 front.note = Phase::Rows;
                 let mut fields = Fields(packet.payload.get(3..)?);
                 if fields.int(2)? & CURSOR_EXISTS != 0 {
-                    self.awaiting.end_front(Some(call), out);
+                    awaiting.end_front(Some(call), out);
                 }
             }
             Phase::AfterColumns => {
@@ -104,7 +114,7 @@ impl Mysql {
                 }
                 self.deprecates_eof = Some(true);
                 front.note = Phase::Rows;
-                return self.results(call, packet, out);
+                return self.results(awaiting, call, packet, out);
             }
             Phase::Rows if first == Some(EOF) && packet.length < 0xff_ffff => {
                 let status = match deprecates {
@@ -112,14 +122,14 @@ impl Mysql {
                     _ if is_eof => Fields(packet.payload.get(3..)?).int(2)?,
                     _ => return None,
                 };
-                self.next_result(status, call, out);
+                next_result(awaiting, status, call, out);
             }
             Phase::Rows => outcome.returned = Some(outcome.returned.unwrap_or(0).saturating_add(1)),
             Phase::Prepare if first == Some(0) => {
                 let mut fields = Fields(packet.payload.get(1..)?);
                 let (id, columns, parameters) = (fields.int(4)?, fields.int(2)?, fields.int(2)?);
-                self.prepared(id, usize::try_from(parameters).ok()?);
-                self.definitions(parameters, columns, call, out);
+                self.prepared(awaiting, id, usize::try_from(parameters).ok()?);
+                self.definitions(awaiting, parameters, columns, call, out);
             }
             Phase::Definitions(parameters, columns) => {
                 if is_eof {
@@ -130,28 +140,35 @@ impl Mysql {
                     0 => (0, columns.checked_sub(1)?),
                     _ => (parameters - 1, columns),
                 };
-                self.definitions(parameters, columns, call, out);
+                self.definitions(awaiting, parameters, columns, call, out);
             }
             Phase::Prepare | Phase::Authentication | Phase::Text => return None,
         }
         Some(())
     }
 
-    fn definitions(&mut self, parameters: u64, columns: u64, call: &Call, out: &mut Vec<Message>) {
+    fn definitions(
+        &mut self,
+        awaiting: &mut Queue<Phase>,
+        parameters: u64,
+        columns: u64,
+        call: &Call,
+        out: &mut Vec<Message>,
+    ) {
         if parameters + columns == 0 {
             // The packet that ends them may follow.
             self.may_end_late = self.deprecates_eof != Some(true);
-            self.awaiting.end_front(Some(call), out);
-        } else if let Some(front) = self.awaiting.front_mut() {
+            awaiting.end_front(Some(call), out);
+        } else if let Some(front) = awaiting.front_mut() {
             front.note = Phase::Definitions(parameters, columns);
         }
     }
+}
 
-    fn next_result(&mut self, status: u64, call: &Call, out: &mut Vec<Message>) {
-        if status & MORE_RESULTS == 0 {
-            self.awaiting.end_front(Some(call), out);
-        } else if let Some(front) = self.awaiting.front_mut() {
-            front.note = Phase::First;
-        }
+fn next_result(awaiting: &mut Queue<Phase>, status: u64, call: &Call, out: &mut Vec<Message>) {
+    if status & MORE_RESULTS == 0 {
+        awaiting.end_front(Some(call), out);
+    } else if let Some(front) = awaiting.front_mut() {
+        front.note = Phase::First;
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::decode::{
     System,
-    pending::{Pending, TEXT_LIMIT},
+    pending::{Pending, Queue, TEXT_LIMIT},
     postgresql::first_word,
 };
 
@@ -17,17 +17,17 @@ const STATEMENTS_BYTES: usize = 1 << 20;
 
 impl Mysql {
     /// Whether the connection can be followed further.
-    pub(super) fn request(&mut self, packet: &Packet) -> bool {
+    pub(super) fn request(&mut self, awaiting: &mut Queue<Phase>, packet: &Packet) -> bool {
         let (began, size) = (packet.began, packet.size);
         // What goes on: authentication, a file.
-        if packet.sequence != 0 && !self.awaiting.is_empty() {
-            if let Some(front) = self.awaiting.front_mut() {
+        if packet.sequence != 0 && !awaiting.is_empty() {
+            if let Some(front) = awaiting.front_mut() {
                 let of = &mut front.pending.operation.request_size;
                 *of = of.saturating_add(size);
             }
             return true;
         }
-        let mut pending = Pending::request(System::Mysql, self.awaiting.role, began, size);
+        let mut pending = Pending::request(System::Mysql, awaiting.role, began, size);
         pending.operation.truncated = !packet.whole;
         let phase = if packet.sequence == 0 {
             match self.command(packet, &mut pending) {
@@ -39,8 +39,8 @@ impl Mysql {
             self.handshake(packet, &mut pending);
             Phase::Authentication
         };
-        self.pipelines |= !self.awaiting.is_empty();
-        self.awaiting.push(pending, phase)
+        self.pipelines |= !awaiting.is_empty();
+        awaiting.push(pending, phase)
     }
 
     fn handshake(&mut self, packet: &Packet, pending: &mut Pending) {
@@ -155,8 +155,8 @@ impl Mysql {
     }
 
     /// A statement got a number.
-    pub(super) fn prepared(&mut self, id: u64, parameters: usize) {
-        let Some(front) = self.awaiting.front() else { return };
+    pub(super) fn prepared(&mut self, awaiting: &Queue<Phase>, id: u64, parameters: usize) {
+        let Some(front) = awaiting.front() else { return };
         let bytes: usize = self.statements.values().map(|known| known.sql.len()).sum();
         if self.statements.len() >= STATEMENTS_LIMIT || bytes > STATEMENTS_BYTES {
             self.statements.clear();

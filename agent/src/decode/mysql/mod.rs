@@ -20,7 +20,7 @@ use super::{
     dialogue::{Conversation, Dialogue},
     pending::Queue,
     postgresql::first_word,
-    protocol::{Family, Guess, Sighting, Start},
+    protocol::{Family, Guess, Sighting},
 };
 use crate::capture::Call;
 
@@ -28,7 +28,7 @@ pub(super) const FAMILY: Family = Family {
     guess,
     start: |start| {
         let (requests, answers) = (Packets::new(), Packets::new());
-        Box::new(Conversation::new(start, Mysql::new(start), requests, answers))
+        Box::new(Conversation::new(start, Mysql::new(), requests, answers))
     },
 };
 
@@ -118,7 +118,6 @@ struct Statement {
 /// The MySQL side of one connection.
 #[derive(Debug)]
 struct Mysql {
-    awaiting: Queue<Phase>,
     statements: HashMap<u64, Statement>,
     /// Whether EOF packets are left out; the first result set tells where the client's was not seen.
     deprecates_eof: Option<bool>,
@@ -129,9 +128,8 @@ struct Mysql {
 }
 
 impl Mysql {
-    fn new(start: &Start<'_>) -> Self {
+    fn new() -> Self {
         Self {
-            awaiting: Queue::new(start),
             statements: HashMap::new(),
             deprecates_eof: None,
             compresses: false,
@@ -146,30 +144,33 @@ impl Dialogue for Mysql {
     type Answers = Packets;
     type Note = Phase;
 
-    fn queue(&self) -> &Queue<Phase> {
-        &self.awaiting
-    }
-
-    fn queue_mut(&mut self) -> &mut Queue<Phase> {
-        &mut self.awaiting
-    }
-
-    fn resumes(&mut self, input: &[u8]) -> bool {
+    fn resumes(&mut self, begun: bool, input: &[u8]) -> bool {
         // The bytes that told the protocol come first.
-        !self.awaiting.begun || is_whole_command(input)
+        !begun || is_whole_command(input)
     }
 
-    fn ask(&mut self, request: &Packet, _out: &mut Vec<Message>) -> bool {
-        self.request(request)
+    fn ask(
+        &mut self,
+        awaiting: &mut Queue<Phase>,
+        request: &Packet,
+        _out: &mut Vec<Message>,
+    ) -> bool {
+        self.request(awaiting, request)
     }
 
-    fn answer(&mut self, call: &Call, answer: &Packet, out: &mut Vec<Message>) -> bool {
-        self.answered(call, answer, out)
+    fn answer(
+        &mut self,
+        awaiting: &mut Queue<Phase>,
+        call: &Call,
+        answer: &Packet,
+        out: &mut Vec<Message>,
+    ) -> bool {
+        self.answered(awaiting, call, answer, out)
     }
 
-    fn lose(&mut self) -> bool {
+    fn lose(&mut self, begun: bool) -> bool {
         self.statements.clear();
-        !self.pipelines && self.awaiting.begun
+        !self.pipelines && begun
     }
 
     fn held(&self) -> usize {

@@ -10,14 +10,19 @@ use super::{
 use crate::decode::{
     Message, System,
     frames::Frame,
-    pending::{Pending, TEXT_LIMIT},
+    pending::{Pending, Queue, TEXT_LIMIT},
 };
 
 impl Postgresql {
     /// Whether the connection can be followed further.
-    pub(super) fn message(&mut self, frame: &Frame, out: &mut Vec<Message>) -> bool {
+    pub(super) fn message(
+        &mut self,
+        awaiting: &mut Queue<Asked>,
+        frame: &Frame,
+        out: &mut Vec<Message>,
+    ) -> bool {
         let kind = match frames::kind(frame) {
-            0 => return self.begin(frame, out),
+            0 => return self.begin(awaiting, frame, out),
             b'p' => Kind::Authentication,
             b'Q' | b'F' => Kind::Query,
             b'P' => Kind::Parse,
@@ -30,7 +35,7 @@ impl Postgresql {
             b'S' => Kind::Sync,
             b'd' | b'c' | b'f' => {
                 self.copies_in &= frames::kind(frame) == b'd';
-                if let Some(front) = self.awaiting.front_mut() {
+                if let Some(front) = awaiting.front_mut() {
                     let size = &mut front.pending.operation.request_size;
                     *size = size.saturating_add(frame.size);
                     front.pending.operation.truncated |= frame.lost;
@@ -41,25 +46,30 @@ impl Postgresql {
             _ => return true,
         };
         let mut pending =
-            Pending::request(System::Postgresql, self.awaiting.role, frame.began, frame.size);
+            Pending::request(System::Postgresql, awaiting.role, frame.began, frame.size);
         pending.operation.truncated = !frame.whole && kind != Kind::Authentication || frame.lost;
-        let undo = self.read(kind, frame, &mut pending);
+        let undo = self.read(awaiting, kind, frame, &mut pending);
         if undo.is_none() && matches!(kind, Kind::Parse | Kind::Bind | Kind::Close) {
             // Some name has got another meaning, nobody knows which.
-            self.forget();
+            self.forget(awaiting);
         }
-        self.wait(pending, Asked { kind, undo })
+        self.wait(awaiting, pending, Asked { kind, undo })
     }
 
-    fn begin(&mut self, frame: &Frame, out: &mut Vec<Message>) -> bool {
+    fn begin(
+        &mut self,
+        awaiting: &mut Queue<Asked>,
+        frame: &Frame,
+        out: &mut Vec<Message>,
+    ) -> bool {
         let mut pending =
-            Pending::request(System::Postgresql, self.awaiting.role, frame.began, frame.size);
+            Pending::request(System::Postgresql, awaiting.role, frame.began, frame.size);
         let mut fields = Fields(&frame.body);
         if fields.take(4) == Some(&CANCEL) {
             // It has no answer, and its key is a secret.
             pending.operation.name = Some("CancelRequest".to_owned());
             pending.operation.text = Some("CancelRequest".to_owned());
-            self.awaiting.tell(pending, None, out);
+            awaiting.tell(pending, None, out);
             return true;
         }
         let mut line = "StartupMessage".to_owned();
@@ -69,20 +79,26 @@ impl Postgresql {
         }
         pending.operation.name = Some("StartupMessage".to_owned());
         pending.operation.text = Some(line);
-        self.wait(pending, Asked { kind: Kind::Authentication, undo: None })
+        self.wait(awaiting, pending, Asked { kind: Kind::Authentication, undo: None })
     }
 
-    fn wait(&mut self, mut pending: Pending, asked: Asked) -> bool {
+    fn wait(&mut self, awaiting: &mut Queue<Asked>, mut pending: Pending, asked: Asked) -> bool {
         let ready = |kind| matches!(kind, Kind::Query | Kind::Sync);
         if ready(asked.kind) {
-            self.pipelines |= self.awaiting.notes().any(|before| ready(before.kind));
+            self.pipelines |= awaiting.notes().any(|before| ready(before.kind));
         }
         pending.quiet = !matches!(asked.kind, Kind::Query | Kind::Execute | Kind::Authentication);
-        self.awaiting.push(pending, asked)
+        awaiting.push(pending, asked)
     }
 
     /// Fills in what a message says, and takes note of names.
-    fn read(&mut self, kind: Kind, frame: &Frame, pending: &mut Pending) -> Option<Undo> {
+    fn read(
+        &mut self,
+        awaiting: &mut Queue<Asked>,
+        kind: Kind,
+        frame: &Frame,
+        pending: &mut Pending,
+    ) -> Option<Undo> {
         let operation = &mut pending.operation;
         let mut fields = Fields(&frame.body);
         match kind {
@@ -100,7 +116,7 @@ impl Postgresql {
                 operation.truncated |= sql.len() > TEXT_LIMIT;
                 let sql = text(sql);
                 operation.name = first_word(&sql);
-                self.forget_named_by(&sql);
+                self.forget_named_by(awaiting, &sql);
                 operation.text = Some(sql);
             }
             Kind::Parse => {
@@ -133,7 +149,7 @@ impl Postgresql {
                 operation.parameters = known.parameters.to_vec();
                 operation.truncated |= known.cut;
                 if let Some(sql) = &known.sql {
-                    self.forget_named_by(sql);
+                    self.forget_named_by(awaiting, sql);
                 }
             }
             Kind::Close => {
@@ -148,7 +164,7 @@ impl Postgresql {
     }
 
     /// SQL has statements of its own that give names.
-    fn forget_named_by(&mut self, sql: &str) {
+    fn forget_named_by(&mut self, awaiting: &mut Queue<Asked>, sql: &str) {
         let named = ["PREPARE", "DEALLOCATE", "DISCARD"];
         let has = |word: &str| {
             sql.as_bytes()
@@ -156,13 +172,13 @@ impl Postgresql {
                 .any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
         };
         if sql.len() >= TEXT_LIMIT || named.into_iter().any(has) {
-            self.forget();
+            self.forget(awaiting);
         }
     }
 
     /// No name has a known meaning, nor had one before.
-    fn forget(&mut self) {
+    fn forget(&mut self, awaiting: &mut Queue<Asked>) {
         self.statements.clear();
-        self.awaiting.notes().for_each(|asked| asked.undo = None);
+        awaiting.notes().for_each(|asked| asked.undo = None);
     }
 }

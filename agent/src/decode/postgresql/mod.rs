@@ -77,7 +77,6 @@ enum Kind {
 /// The PostgreSQL side of one connection.
 #[derive(Debug)]
 struct Postgresql {
-    awaiting: Queue<Asked>,
     statements: Statements,
     /// Nothing was lost before, or the server said since that it awaits a query.
     idle: bool,
@@ -95,7 +94,6 @@ struct Postgresql {
 impl Postgresql {
     fn new(start: &Start<'_>) -> Self {
         Self {
-            awaiting: Queue::new(start),
             statements: Statements::default(),
             idle: !start.gap,
             lost: start.gap,
@@ -112,15 +110,7 @@ impl Dialogue for Postgresql {
     type Answers = Frames<Typed>;
     type Note = Asked;
 
-    fn queue(&self) -> &Queue<Asked> {
-        &self.awaiting
-    }
-
-    fn queue_mut(&mut self) -> &mut Queue<Asked> {
-        &mut self.awaiting
-    }
-
-    fn resumes(&mut self, input: &[u8]) -> bool {
+    fn resumes(&mut self, _begun: bool, input: &[u8]) -> bool {
         self.idle &= !self.lost || probe::messages(input) == Probe::Messages;
         self.idle
     }
@@ -131,15 +121,26 @@ impl Dialogue for Postgresql {
         self.idle = ready || !self.lost;
     }
 
-    fn ask(&mut self, request: &Frame, out: &mut Vec<Message>) -> bool {
-        self.message(request, out)
+    fn ask(
+        &mut self,
+        awaiting: &mut Queue<Asked>,
+        request: &Frame,
+        out: &mut Vec<Message>,
+    ) -> bool {
+        self.message(awaiting, request, out)
     }
 
-    fn answer(&mut self, call: &Call, answer: &Frame, out: &mut Vec<Message>) -> bool {
-        self.answered(call, answer, out)
+    fn answer(
+        &mut self,
+        awaiting: &mut Queue<Asked>,
+        call: &Call,
+        answer: &Frame,
+        out: &mut Vec<Message>,
+    ) -> bool {
+        self.answered(awaiting, call, answer, out)
     }
 
-    fn lose(&mut self) -> bool {
+    fn lose(&mut self, _begun: bool) -> bool {
         // A name may have got another meaning meanwhile.
         self.statements.clear();
         (self.idle, self.lost) = (false, true);

@@ -19,7 +19,7 @@ use super::{
     Message, Role,
     dialogue::{Conversation, Dialogue},
     pending::Queue,
-    protocol::{Family, Guess, Sighting, Start},
+    protocol::{Family, Guess, Sighting},
 };
 use crate::capture::Call;
 
@@ -27,7 +27,7 @@ pub(super) const FAMILY: Family = Family {
     guess,
     start: |start| {
         let (requests, answers) = (Values::commands(), Values::replies());
-        Box::new(Conversation::new(start, Redis::new(start), requests, answers))
+        Box::new(Conversation::new(start, Redis::new(), requests, answers))
     },
 };
 
@@ -50,7 +50,6 @@ struct Asked {
 /// The Redis side of one connection.
 #[derive(Debug)]
 struct Redis {
-    awaiting: Queue<Asked>,
     /// A command was sent before the reply to the one before it.
     pipelines: bool,
     /// `HELLO 3` succeeded: what nobody asked for has a type of its own.
@@ -60,19 +59,13 @@ struct Redis {
 }
 
 impl Redis {
-    fn new(start: &Start<'_>) -> Self {
-        Self {
-            awaiting: Queue::new(start),
-            pipelines: false,
-            resp3: false,
-            subscribed: false,
-            monitors: false,
-        }
+    const fn new() -> Self {
+        Self { pipelines: false, resp3: false, subscribed: false, monitors: false }
     }
 
     /// Whether nobody asked for a value.
-    fn is_pushed(&self, value: &Value) -> bool {
-        let asked = self.awaiting.front();
+    fn is_pushed(&self, awaiting: &Queue<Asked>, value: &Value) -> bool {
+        let asked = awaiting.front();
         let asked = asked.and_then(|front| front.pending.operation.name.as_deref());
         if value.kind == b'>' {
             return !asked.is_some_and(|name| reply::confirms(value, name));
@@ -81,8 +74,8 @@ impl Redis {
             || (self.monitors && value.kind == b'+' && asked.is_none())
     }
 
-    fn take_effect(&mut self, value: &Value) {
-        let Some(front) = self.awaiting.front() else { return };
+    fn take_effect(&mut self, awaiting: &Queue<Asked>, value: &Value) {
+        let Some(front) = awaiting.front() else { return };
         match front.note.effect {
             _ if value.is_error() => {}
             Effect::Resp3 => self.resp3 = true,
@@ -102,36 +95,39 @@ impl Dialogue for Redis {
     type Answers = Values;
     type Note = Asked;
 
-    fn queue(&self) -> &Queue<Asked> {
-        &self.awaiting
-    }
-
-    fn queue_mut(&mut self) -> &mut Queue<Asked> {
-        &mut self.awaiting
-    }
-
-    fn resumes(&mut self, input: &[u8]) -> bool {
+    fn resumes(&mut self, _begun: bool, input: &[u8]) -> bool {
         // Programs hand a command's beginning to the TLS library as a call's beginning.
         command::probe(input) != Probe::No
     }
 
-    fn ask(&mut self, request: &Value, _out: &mut Vec<Message>) -> bool {
+    fn ask(
+        &mut self,
+        awaiting: &mut Queue<Asked>,
+        request: &Value,
+        _out: &mut Vec<Message>,
+    ) -> bool {
         // An empty array or line is passed over by the server.
-        let Some((pending, asked)) = command::read(request, self.awaiting.role) else {
+        let Some((pending, asked)) = command::read(request, awaiting.role) else {
             return true;
         };
         let silence = asked.effect == Effect::Silence;
-        self.pipelines |= !self.awaiting.is_empty();
-        self.awaiting.begun |= silence;
-        self.awaiting.push(pending, asked) && !silence
+        self.pipelines |= !awaiting.is_empty();
+        awaiting.begun |= silence;
+        awaiting.push(pending, asked) && !silence
     }
 
-    fn answer(&mut self, call: &Call, answer: &Value, out: &mut Vec<Message>) -> bool {
-        if self.is_pushed(answer) {
-            self.awaiting.tell(reply::pushed(answer, self.awaiting.role), Some(call), out);
+    fn answer(
+        &mut self,
+        awaiting: &mut Queue<Asked>,
+        call: &Call,
+        answer: &Value,
+        out: &mut Vec<Message>,
+    ) -> bool {
+        if self.is_pushed(awaiting, answer) {
+            awaiting.tell(reply::pushed(answer, awaiting.role), Some(call), out);
             return true;
         }
-        let Some(front) = self.awaiting.front_mut() else { return false };
+        let Some(front) = awaiting.front_mut() else { return false };
         let operation = &mut front.pending.operation;
         operation.response_size = operation.response_size.saturating_add(answer.size);
         operation.outcome = Some(reply::outcome(answer));
@@ -139,14 +135,14 @@ impl Dialogue for Redis {
         let replies = &mut front.note.replies;
         *replies = if answer.is_error() { 0 } else { replies.saturating_sub(1) };
         let answered = *replies == 0;
-        self.take_effect(answer);
+        self.take_effect(awaiting, answer);
         if answered {
-            self.awaiting.end_front(Some(call), out);
+            awaiting.end_front(Some(call), out);
         }
         true
     }
 
-    fn lose(&mut self) -> bool {
+    fn lose(&mut self, _begun: bool) -> bool {
         !(self.pipelines || self.subscribed || self.monitors)
     }
 }

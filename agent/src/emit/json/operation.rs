@@ -19,6 +19,8 @@ pub(super) struct Db<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<Named<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     collection: Option<Named<'a>>,
     #[serde(skip_serializing_if = "Query::is_empty")]
     query: Query<'a>,
@@ -115,6 +117,7 @@ impl<'a> Part<'a> {
             System::Postgresql | System::Mysql | System::Redis | System::Mongodb => Self::Db(Db {
                 system: Named { name: system },
                 operation: name,
+                namespace: operation.namespace.as_deref(),
                 collection: target,
                 query: Query { text, parameter: Parameters(&operation.parameters) },
                 request,

@@ -332,7 +332,9 @@ fn operations_by_the_kind_of_their_system() {
     for system in [System::Postgresql, System::Mysql, System::Redis, System::Mongodb] {
         of("db", system, "/db/collection/name");
         let parameters = Some(json!({"0": "7", "1": null}));
-        check(&sample::operation(system), false, &[("/db/query/parameter", parameters)]);
+        let namespace = Some(json!("shop"));
+        let fields = [("/db/query/parameter", parameters), ("/db/namespace", namespace)];
+        check(&sample::operation(system), false, &fields);
     }
     for system in [System::Kafka, System::Amqp, System::Mqtt] {
         of("messaging", system, "/messaging/destination/name");

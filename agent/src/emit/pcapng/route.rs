@@ -129,6 +129,12 @@ fn recognise(bytes: &[u8]) -> Option<Recognised> {
         [0, 0, _, _, 0, 3, 0, 0, ..] => client(5432),
         // An array of bulk strings (RESP).
         [b'*', b'1'..=b'9', rest @ ..] if is_array(rest) => client(6379),
+        // A request of MongoDB: it answers none, and is OP_QUERY or OP_MSG.
+        [_, _, _, 0, _, _, _, _, 0, 0, 0, 0, 0xd4 | 0xdd, 7, 0, 0, ..] => client(27017),
+        // A greeting of IMAP (RFC 9051, section 7.1).
+        [b'*', b' ', b'O', b'K', b' ', ..] => Some(Recognised { by_client: false, port: 143 }),
+        // SMTP: a greeting or a hello (RFC 5321, section 4.1.1.1).
+        [b'E', b'H', b'L', b'O', b' ', ..] => client(25),
         // AMQP 0-9-1, section 4.2.2.
         [b'A', b'M', b'Q', b'P', ..] => client(5672),
         // CONNECT: a remaining length of one or two bytes, and the protocol's name (MQTT, 3.1).

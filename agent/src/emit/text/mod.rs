@@ -207,7 +207,10 @@ impl Text {
             &format!("{:>8}{mark}", response.to_string()),
         );
         let what = kind(side(operation.role), &name);
-        let system = operation.system.as_str();
+        let mut system = operation.system.as_str().to_owned();
+        if let Some(namespace) = &operation.namespace {
+            system += &format!(" {}", Escaped(namespace.as_bytes()));
+        }
         let subject = subject(operation);
         writeln!(out, "{what}{status}  {span}  {sizes}{system} {subject}{peer}")
     }

@@ -304,7 +304,7 @@ fn an_operation_is_a_line() {
     check(
         &sample::operation(System::Postgresql),
         "20:24:52.708  web           curl[41]          → SELECT       ok   2.00 ms      40 B      300 B   \
-         postgresql SELECT * FROM cats WHERE id = $1 (3 returned)\n",
+         postgresql shop SELECT * FROM cats WHERE id = $1 (3 returned)\n",
     );
     check(
         &sample::failure(System::Mysql),

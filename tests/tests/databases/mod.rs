@@ -1,5 +1,7 @@
 //! Databases of this machine over TLS: what a client prints is what is told, on both sides.
 
+pub(crate) mod mongodb;
+
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -51,14 +53,15 @@ fn watched(
     Ok(events)
 }
 
-/// Runs a client, and holds what both sides tell of its statements against this.
+/// Runs a client, and holds what both sides tell of its statements against this. Returns all that
+/// was told.
 fn captured(
     node: &Node,
     system: &str,
     client: Command,
     printed: &[&str],
     wanted: &[(&str, Vec<(&str, Value)>)],
-) -> Result<()> {
+) -> Result<Vec<Value>> {
     let queries: Vec<&str> = wanted.iter().map(|(query, _)| *query).collect();
     let events = watched(node, system, client, printed, &queries)?;
     for kind in ["client", "server"] {
@@ -68,7 +71,7 @@ fn captured(
             found.iter().try_for_each(|event| expect(event, fields))?;
         }
     }
-    Ok(())
+    Ok(events)
 }
 
 /// A host, a user, and no configuration of this machine's.
@@ -116,6 +119,7 @@ fn postgresql_and_psql(node: &Node) -> Result<()> {
             ("update t set a = a + 10 where a > 3", vec![("/db/response/affected_rows", json!(2))]),
         ],
     )
+    .map(drop)
 }
 
 fn postgresql_and_psycopg2(node: &Node) -> Result<()> {
@@ -144,6 +148,7 @@ fn postgresql_and_psycopg2(node: &Node) -> Result<()> {
             ),
         ],
     )
+    .map(drop)
 }
 
 fn mariadb_and_its_client(node: &Node) -> Result<()> {
@@ -192,6 +197,7 @@ fn mariadb_and_its_client(node: &Node) -> Result<()> {
             ("select 4 where 1 = 0", vec![("/db/response/returned_rows", json!(0))]),
         ],
     )
+    .map(drop)
 }
 
 /// Statements that the server prepares, with values apart from the text.
@@ -274,4 +280,5 @@ fn redis_and_redis_cli(node: &Node) -> Result<()> {
             ("auth ******", vec![]),
         ],
     )
+    .map(drop)
 }
