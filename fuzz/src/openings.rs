@@ -9,13 +9,14 @@ pub type Opening = Vec<(Direction, Vec<u8>)>;
 pub type Named = (&'static str, fn() -> Opening);
 
 /// All of them.
-pub const ALL: [Named; 7] = [
+pub const ALL: [Named; 8] = [
     ("http1", http1),
     ("http2", http2),
     ("websocket", websocket),
     ("postgresql", postgresql),
     ("mysql", mysql),
     ("redis", redis),
+    ("mqtt", mqtt),
     ("unknown", unknown),
 ];
 
@@ -62,6 +63,16 @@ pub fn mysql() -> Opening {
 /// RESP (Redis serialization protocol).
 pub fn redis() -> Opening {
     vec![(Transmit, b"*1\r\n$4\r\nPING\r\n".to_vec()), (Receive, b"+PONG\r\n".to_vec())]
+}
+
+/// CONNECT of version 5, CONNACK, and topics with aliases (MQTT 5.0, sections 3.1 to 3.3).
+pub fn mqtt() -> Opening {
+    vec![
+        (Transmit, b"\x10\x0e\0\x04MQTT\x05\x02\0\x3c\0\0\x01a".to_vec()),
+        (Receive, b"\x20\x03\0\0\0".to_vec()),
+        (Transmit, b"\x30\x07\0\x01t\x03\x23\0\x07".to_vec()),
+        (Receive, b"\x32\x06\0\x01t\0\x01\0".to_vec()),
+    ]
 }
 
 /// Nothing: what follows is what the protocol is told by.

@@ -17,7 +17,7 @@ use crate::{child::Child, deadline, tool};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// `nobody`: these servers refuse to be root.
-const UNPRIVILEGED: u32 = 65_534;
+pub(crate) const UNPRIVILEGED: u32 = 65_534;
 
 /// A running server; it ends when dropped.
 pub struct Database {
@@ -96,7 +96,7 @@ impl Database {
         Self::start(command, folder, port)
     }
 
-    fn start(command: Command, folder: TempDir, port: u16) -> Result<Self> {
+    pub(crate) fn start(command: Command, folder: TempDir, port: u16) -> Result<Self> {
         Ok(Self { process: listening(command, port)?, folder, port })
     }
 
@@ -145,7 +145,7 @@ pub fn scratch() -> Result<TempDir> {
     Ok(folder)
 }
 
-fn unprivileged(binary: PathBuf) -> Command {
+pub(crate) fn unprivileged(binary: PathBuf) -> Command {
     let mut command = Command::new("setpriv");
     let id = UNPRIVILEGED.to_string();
     command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]).arg(binary);

@@ -24,6 +24,7 @@ mod idle;
 mod links;
 mod listing;
 mod many;
+mod messaging;
 mod missing;
 mod odd;
 mod output;
@@ -84,6 +85,7 @@ const ALL: &[&[(&str, Test)]] = &[
     addresses::TESTS,
     exchanges::TESTS,
     databases::TESTS,
+    messaging::TESTS,
     http2::TESTS,
     http2::nghttp::TESTS,
     http2::late::TESTS,

@@ -59,6 +59,8 @@ fn test_packages() -> Result<()> {
             Package::new("make", "make"),
             Package::new("mariadb-client", "mariadb"),
             Package::new("mariadb-server", "mariadbd"),
+            Package::new("mosquitto", "mosquitto"),
+            Package::new("mosquitto-clients", "mosquitto_pub"),
             Package::new("musl-tools", "musl-gcc"),
             Package::new("nghttp2-client", "nghttp"),
             Package::new("nghttp2-server", "nghttpd"),
@@ -71,6 +73,7 @@ fn test_packages() -> Result<()> {
             Package::new("podman", "podman"),
             // The Debian package's server, not the cluster that it makes.
             Package::new("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
+            Package::new("python3-paho-mqtt", "/usr/lib/python3/dist-packages/paho/mqtt/client.py"),
             Package::new("python3-psycopg2", "/usr/lib/python3/dist-packages/psycopg2/__init__.py"),
             Package::new("python3-pip", "pip3"),
             Package::new("redis-server", "redis-server"),

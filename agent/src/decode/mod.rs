@@ -6,12 +6,15 @@
 mod body;
 mod coding;
 mod connection;
+mod cursor;
 mod detect;
 mod dialogue;
+mod duplex;
 mod fields;
 mod frames;
 mod http1;
 mod http2;
+mod mqtt;
 mod mysql;
 mod operation;
 mod pending;
@@ -30,7 +33,7 @@ pub use self::{
     connection::Connection,
     fields::Fields,
     http2::{Grpc, Messages},
-    operation::{Operation, Outcome, System},
+    operation::{Messaging, Operation, Outcome, Purpose, System},
     protobuf::{Member, Schema, SchemaError, Value},
     websocket::{Close, Opcode, Unreadable, WebSocket},
 };

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Content, Message, Operation, Outcome, Role, System, moved, protocol::Start};
+use super::{
+    Content, Message, Operation, Outcome, Role, System, frames::Frame, moved, protocol::Start,
+};
 use crate::capture::{Call, ConnectionKey};
 
 /// More requests than this without an answer are no connection that can be followed.
@@ -29,6 +31,13 @@ impl Pending {
         Self { operation, quiet: false, began }
     }
 
+    /// As [`Self::request`], of a side that need not be the client.
+    pub(super) fn asked_by(side: Role, system: System, role: Role, frame: &Frame) -> Self {
+        let mut pending = Self::request(system, role, frame.began, frame.size);
+        pending.operation.by_server = side == Role::Server;
+        pending
+    }
+
     /// What came without a request.
     pub(super) fn unasked(system: System, role: Role, began: Call, size: u64) -> Self {
         let mut operation = Operation::new(system, role);
@@ -40,15 +49,19 @@ impl Pending {
     /// How much memory it takes.
     fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let Operation { name, target, text: whole, parameters, .. } = &self.operation;
+        let Operation { name, target, text: whole, parameters, messaging, .. } = &self.operation;
         let parameters = parameters.iter().map(|value| size_of_val(value) + text(value));
-        size_of::<Self>() + text(name) + text(target) + text(whole) + parameters.sum::<usize>()
+        let messaging = messaging.as_ref().map_or(0, |said| {
+            size_of_val(&**said) + text(&said.client) + text(&said.group) + text(&said.routing_key)
+        });
+        let texts = text(name) + text(target) + text(whole) + parameters.sum::<usize>();
+        size_of::<Self>() + texts + messaging
     }
 
     /// `last` is the call that moved the last byte of the answer, where that was seen.
     fn message(mut self, connection: ConnectionKey, last: Option<&Call>) -> Message {
         if self.operation.request_size > 0 && self.operation.outcome.is_some() {
-            let began = moved(&self.began, self.operation.role.requests());
+            let began = moved(&self.began, self.operation.requests());
             self.operation.duration_ns = last.and_then(|last| last.returned.checked_sub(began));
         }
         let content = Content::Operation(Box::new(self.operation));
@@ -127,7 +140,17 @@ impl<T> Queue<T> {
         self.end(0, last, out);
     }
 
-    fn end(&mut self, at: usize, last: Option<&Call>, out: &mut Vec<Message>) {
+    /// Where the oldest one is of which this is so.
+    pub(super) fn find(&self, wanted: impl Fn(&T) -> bool) -> Option<usize> {
+        self.awaiting.iter().position(|awaiting| wanted(&awaiting.note))
+    }
+
+    pub(super) fn at(&mut self, at: usize) -> Option<&mut Awaiting<T>> {
+        self.awaiting.get_mut(at)
+    }
+
+    /// As [`Self::end_front`], of one in the row.
+    pub(super) fn end(&mut self, at: usize, last: Option<&Call>, out: &mut Vec<Message>) {
         let Some(Awaiting { pending, weight, .. }) = self.awaiting.remove(at) else { return };
         self.weight = self.weight.saturating_sub(weight);
         self.begun |= last.is_some();

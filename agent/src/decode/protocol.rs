@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::{Message, Options, Role, http1, http2, mysql, postgresql, redis};
+use super::{Message, Options, Role, http1, http2, mqtt, mysql, postgresql, redis};
 use crate::capture::{Call, ConnectionKey, Direction};
 
 /// All protocols that are decoded, the surest first: when several claim a connection by the same
 /// bytes, the first has it.
-pub(super) const FAMILIES: [Family; 5] =
-    [http1::FAMILY, http2::FAMILY, postgresql::FAMILY, mysql::FAMILY, redis::FAMILY];
+pub(super) const FAMILIES: [Family; 6] =
+    [http1::FAMILY, http2::FAMILY, postgresql::FAMILY, mysql::FAMILY, redis::FAMILY, mqtt::FAMILY];
 
 /// A protocol, before a connection is known to speak it.
 #[derive(Clone, Copy, Debug)]
