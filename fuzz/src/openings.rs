@@ -9,7 +9,7 @@ pub type Opening = Vec<(Direction, Vec<u8>)>;
 pub type Named = (&'static str, fn() -> Opening);
 
 /// All of them.
-pub const ALL: [Named; 8] = [
+pub const ALL: [Named; 9] = [
     ("http1", http1),
     ("http2", http2),
     ("websocket", websocket),
@@ -17,6 +17,7 @@ pub const ALL: [Named; 8] = [
     ("mysql", mysql),
     ("redis", redis),
     ("mqtt", mqtt),
+    ("amqp", amqp),
     ("unknown", unknown),
 ];
 
@@ -72,6 +73,16 @@ pub fn mqtt() -> Opening {
         (Receive, b"\x20\x03\0\0\0".to_vec()),
         (Transmit, b"\x30\x07\0\x01t\x03\x23\0\x07".to_vec()),
         (Receive, b"\x32\x06\0\x01t\0\x01\0".to_vec()),
+    ]
+}
+
+/// The protocol header, connection.start, and a channel (AMQP 0-9-1, sections 2.2.4 and 4.2.2).
+pub fn amqp() -> Opening {
+    vec![
+        (Transmit, b"AMQP\0\0\x09\x01".to_vec()),
+        (Receive, b"\x01\0\0\0\0\0\x0e\0\x0a\0\x0a\0\x09\0\0\0\0\0\0\0\0\xce".to_vec()),
+        (Transmit, b"\x01\0\x01\0\0\0\x05\0\x14\0\x0a\0\xce".to_vec()),
+        (Receive, b"\x01\0\x01\0\0\0\x08\0\x14\0\x0b\0\0\0\0\xce".to_vec()),
     ]
 }
 

@@ -74,8 +74,10 @@ fn test_packages() -> Result<()> {
             // The Debian package's server, not the cluster that it makes.
             Package::new("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
             Package::new("python3-paho-mqtt", "/usr/lib/python3/dist-packages/paho/mqtt/client.py"),
+            Package::new("python3-pika", "/usr/lib/python3/dist-packages/pika/__init__.py"),
             Package::new("python3-psycopg2", "/usr/lib/python3/dist-packages/psycopg2/__init__.py"),
             Package::new("python3-pip", "pip3"),
+            Package::new("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server"),
             Package::new("redis-server", "redis-server"),
             Package::new("tshark", "tshark"),
         ],

@@ -24,6 +24,14 @@ impl<'a> Cursor<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
+    pub(super) fn int32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn int64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
     /// Behind a length of two bytes.
     pub(super) fn counted16(&mut self) -> Option<&'a [u8]> {
         let length = self.int16()?;

@@ -37,7 +37,8 @@ pub(super) trait Duplex: fmt::Debug + Send {
         out: &mut Vec<Message>,
     ) -> Option<()>;
 
-    /// Bytes of a side were lost. What cannot be answered any more for certain is told.
+    /// Bytes of a side were lost, and with them, maybe, answers to what the other side asked. Called
+    /// again when the side is read again: there may be more that was asked meanwhile.
     fn lose(&mut self, awaiting: &mut Queue<Self::Note>, side: Role, out: &mut Vec<Message>);
 
     /// Bytes that are kept beside those of the queue.
@@ -78,14 +79,18 @@ impl<D: Duplex> Line<D> {
     }
 
     /// Whether it is known where the next frame of this direction begins.
-    fn finds(&mut self, at: Direction, input: &[u8]) -> bool {
+    fn finds(&mut self, at: Direction, input: &[u8], out: &mut Vec<Message>) -> bool {
         let side = self.side(at);
         if side == Role::Client && mem::take(&mut self.fresh) && self.duplex.begins(input) {
             self.lost = [false; 2];
+            return true;
         }
-        let lost = at.of_mut(&mut self.lost);
-        *lost &= !self.duplex.resumes(&self.awaiting, side, input);
-        !*lost
+        let found = self.duplex.resumes(&self.awaiting, side, input);
+        if found {
+            *at.of_mut(&mut self.lost) = false;
+            self.duplex.lose(&mut self.awaiting, side, out);
+        }
+        found
     }
 
     /// Gives how many bytes do not belong to the protocol any more, when that begins here.
@@ -96,7 +101,7 @@ impl<D: Duplex> Line<D> {
         mut input: &[u8],
         out: &mut Vec<Message>,
     ) -> Option<usize> {
-        if *at.of(&self.lost) && !self.finds(at, input) {
+        if *at.of(&self.lost) && !self.finds(at, input, out) {
             return None;
         }
         let side = self.side(at);

@@ -3,6 +3,7 @@
 //! One protocol a file. Decoders do no I/O and read no clock; malformed input never fails, it
 //! makes the connection [`Content::Opaque`].
 
+mod amqp;
 mod body;
 mod coding;
 mod connection;

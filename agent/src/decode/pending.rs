@@ -179,6 +179,16 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Likewise of those of which this is so, which may have lost it.
+    pub(super) fn lose_those(&mut self, lost: impl Fn(&T) -> bool, out: &mut Vec<Message>) {
+        while let Some(at) = self.find(&lost) {
+            let Some(asked) = self.at(at) else { return };
+            asked.pending.operation.truncated |= asked.pending.operation.outcome.take().is_some();
+            self.begun = true;
+            self.end(at, None, out);
+        }
+    }
+
     /// What they would get is lost. As long as nothing was recognised they are not told either.
     pub(super) fn lose(&mut self, out: &mut Vec<Message>) {
         if self.begun {

@@ -2,13 +2,20 @@
 
 use std::fmt;
 
-use super::{Message, Options, Role, http1, http2, mqtt, mysql, postgresql, redis};
+use super::{Message, Options, Role, amqp, http1, http2, mqtt, mysql, postgresql, redis};
 use crate::capture::{Call, ConnectionKey, Direction};
 
 /// All protocols that are decoded, the surest first: when several claim a connection by the same
 /// bytes, the first has it.
-pub(super) const FAMILIES: [Family; 6] =
-    [http1::FAMILY, http2::FAMILY, postgresql::FAMILY, mysql::FAMILY, redis::FAMILY, mqtt::FAMILY];
+pub(super) const FAMILIES: [Family; 7] = [
+    http1::FAMILY,
+    http2::FAMILY,
+    postgresql::FAMILY,
+    mysql::FAMILY,
+    redis::FAMILY,
+    mqtt::FAMILY,
+    amqp::FAMILY,
+];
 
 /// A protocol, before a connection is known to speak it.
 #[derive(Clone, Copy, Debug)]

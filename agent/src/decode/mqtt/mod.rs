@@ -94,7 +94,11 @@ impl Mqtt {
         out: &mut Vec<Message>,
     ) -> Option<()> {
         let mut fields = Cursor(&frame.body);
-        let id = if kind == Kind::ConnAck { 0 } else { fields.int16()? };
+        let id = if kind == Kind::ConnAck { Some(0) } else { fields.int16() };
+        let Some(id) = id else {
+            self.lose(awaiting, side, out);
+            return frame.lost.then_some(());
+        };
         let of = |asked: &Asked| asked.by != side && asked.id == id && asked.kind.is_answered(kind);
         // What was asked before the connection was seen, or lost.
         let Some(at) = awaiting.find(of) else { return Some(()) };
@@ -183,7 +187,7 @@ impl Duplex for Mqtt {
 
     fn lose(&mut self, awaiting: &mut Queue<Asked>, side: Role, out: &mut Vec<Message>) {
         // A number may have got another packet meanwhile, an alias another topic.
-        awaiting.lose(out);
+        awaiting.lose_those(|asked| asked.by != side, out);
         *self.of(side) = Side::default();
     }
 

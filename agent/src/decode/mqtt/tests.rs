@@ -174,7 +174,7 @@ fn joined_in_the_middle() {
             rx(publish(0x32, 11, "c", b"1")),
             tx(packet(0x40, id(11))),
         ],
-        &["PUBLISH of c ()", "PUBLISH of a -", "PUBLISH of b -"],
+        &["PUBLISH of a -", "PUBLISH of b -", "PUBLISH of c ()"],
     );
     let subscribe = tx(packet(0x82, join(&[id(1), text("a/#"), vec![1]])));
     check(
