@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::chown, path::PathBuf};
 use anyhow::Result;
 
 use crate::{
-    database::{Database, UNPRIVILEGED, free_port, scratch, unprivileged},
+    database::{Database, UNPRIVILEGED, free_port, listening, scratch, unprivileged},
     tool,
 };
 
@@ -35,6 +35,42 @@ impl Database {
         let mut command = unprivileged(tool::find("mosquitto")?);
         command.arg("-c").arg(path("configuration"));
         Self::start(command, folder, port)
+    }
+
+    /// RabbitMQ: user `joe` with the password `secret`. Its TLS is Erlang's own.
+    pub fn rabbitmq() -> Result<Self> {
+        let folder = scratch()?;
+        let path = |name: &str| folder.path().join(name);
+        let [port, names, nodes] = [free_port()?, free_port()?, free_port()?];
+        let configuration = format!(
+            "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\n\
+             ssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+             default_user = joe\ndefault_pass = secret\n",
+            path("certificate.pem").display(),
+            path("key.pem").display(),
+        );
+        owned(&path("rabbitmq.conf"), Some(&configuration))?;
+        owned(&path("plugins"), Some("[].\n"))?;
+        // Without one of its own it would start one, which stays.
+        let mut registry = unprivileged(tool::find("epmd")?);
+        registry.args(["-address", "127.0.0.1", "-port", &names.to_string()]);
+        let registry = listening(registry, names)?;
+        let mut command = unprivileged(PathBuf::from("/usr/lib/rabbitmq/bin/rabbitmq-server"));
+        command.env("HOME", folder.path()).env("ERL_EPMD_PORT", names.to_string());
+        command.env("RABBITMQ_NODENAME", format!("tlstap-{port}@localhost"));
+        command.env("RABBITMQ_DIST_PORT", nodes.to_string());
+        command.env("RABBITMQ_CONF_ENV_FILE", path("none"));
+        for (name, file) in [
+            ("CONFIG_FILE", "rabbitmq.conf"),
+            ("ENABLED_PLUGINS_FILE", "plugins"),
+            ("MNESIA_BASE", "mnesia"),
+            ("LOG_BASE", "log"),
+        ] {
+            command.env(format!("RABBITMQ_{name}"), path(file));
+        }
+        let mut server = Self::start(command, folder, port)?;
+        server.beside = Some(registry);
+        Ok(server)
     }
 }
 

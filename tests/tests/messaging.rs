@@ -11,7 +11,7 @@ use tlstap_tests::{
     tool,
 };
 
-crate::tests![mqtt_3_and_mosquitto, mqtt_5_and_mosquitto, mqtt_aliases_and_paho];
+crate::tests![mqtt_3_and_mosquitto, mqtt_5_and_mosquitto, mqtt_aliases_and_paho, amqp_and_pika];
 
 /// Runs a client until both sides have told what is wanted, and returns what it printed and all that
 /// was told.
@@ -202,4 +202,104 @@ client.loop_stop()
         ensure!(lines == output, "told by the {kind}: {lines}, printed: {output}");
     }
     Ok(())
+}
+
+/// The server's TLS is Erlang's own, so the client is what is seen.
+fn amqp_and_pika(node: &Node) -> Result<()> {
+    let server = Database::rabbitmq()?;
+    let script = r#"
+import ssl, sys
+import pika
+context = ssl.create_default_context(cafile=sys.argv[2])
+context.check_hostname = False
+def connect(password):
+    return pika.BlockingConnection(pika.ConnectionParameters(
+        "127.0.0.1", int(sys.argv[1]), "/", pika.PlainCredentials("joe", password),
+        ssl_options=pika.SSLOptions(context), connection_attempts=1))
+line = connect("secret")
+channel = line.channel()
+channel.exchange_declare("logs", "topic")
+queue = channel.queue_declare("", exclusive=True).method.queue
+print("queue", queue)
+channel.queue_bind(queue, "logs", "app.#")
+for size in [0, 5, 200000]:
+    channel.basic_publish("logs", "app.%d" % size, b"x" * size)
+method, _, body = channel.basic_get(queue)
+print("got", method.delivery_tag, method.routing_key, len(body))
+for method, _, body in channel.consume(queue, inactivity_timeout=20):
+    print("delivered", method.delivery_tag, method.routing_key, len(body))
+    channel.basic_ack(method.delivery_tag)
+    if len(body) > 5:
+        break
+channel.cancel()
+print("empty", channel.basic_get(queue)[0] is None)
+print("purged", channel.queue_purge(queue).method.message_count)
+try:
+    channel.queue_declare("missing", passive=True)
+except pika.exceptions.ChannelClosedByBroker as error:
+    print("closed", error.reply_code, error.reply_text)
+channel = line.channel()
+channel.basic_publish("nowhere", "k", b"lost")
+try:
+    channel.basic_qos(prefetch_count=1)
+except pika.exceptions.ChannelClosedByBroker as error:
+    print("closed", error.reply_code, error.reply_text)
+line.close()
+try:
+    connect("secretly")
+except pika.exceptions.AMQPError as error:
+    print("refused", type(error).__name__)
+"#;
+    let mut client = tool::command("/usr/bin/python3", ["-c", script])?;
+    client.arg(server.port.to_string()).arg(server.certificate());
+    let (output, events) = watched(node, client, &["client"], |events, kind| {
+        let starts = told(events, "amqp", kind, "connection.start-ok");
+        starts.iter().any(|event| event.pointer("/error").is_some())
+    })?;
+    let line = |word: &str| output.lines().find_map(|line| line.strip_prefix(word));
+    let queue = line("queue ").context("no queue was printed")?;
+    let of = |name: &str| told(&events, "amqp", "client", name);
+    let starts = of("connection.start-ok");
+    let start = "connection.start-ok mechanism=PLAIN user=joe";
+    ensure!(starts.len() == 2, "{starts:?}");
+    ensure!(starts.iter().all(|event| text(event, "/messaging/text") == Some(start)), "{starts:?}");
+    expect(
+        only(&starts, |event| event.pointer("/error").is_some())?,
+        &[("/error/type", json!("403"))],
+    )?;
+    let declared = of("queue.declare");
+    only(&declared, |event| text(event, "/messaging/destination/name") == Some(queue))?;
+    let bound = format!("queue.bind {queue} exchange=logs");
+    only(&of("queue.bind"), |event| text(event, "/messaging/text") == Some(&bound))?;
+    let sent: Vec<_> = of("basic.publish").into_iter().map(letter).collect();
+    let expected = ["app.0 0", "app.5 5", "app.200000 200000", "k 4"];
+    ensure!(sent == expected.map(str::to_owned), "{sent:?}");
+    let mut seen = Vec::new();
+    for (name, word) in [("basic.get", "got"), ("basic.deliver", "delivered")] {
+        for event in of(name) {
+            if let Some(tag) = number(event, "/messaging/rabbitmq/message/delivery_tag") {
+                seen.push(format!("{word} {tag} {}", letter(event)));
+            }
+        }
+    }
+    let is_told = |line: &&str| line.starts_with("got") || line.starts_with("delivered");
+    let printed: Vec<_> = output.lines().filter(is_told).collect();
+    ensure!(seen == printed && printed.len() == 3, "told {seen:?}, printed {printed:?}");
+    let empty = |event: &Value| number(event, "/messaging/response/returned_rows") == Some(0);
+    only(&of("basic.get"), empty)?;
+    let closed: Vec<_> =
+        output.lines().filter_map(|line| line.strip_prefix("closed ")).map(str::to_owned).collect();
+    let failed = events.iter().filter(|event| text(event, "/error/type") == Some("404"));
+    let failed: Vec<_> = failed
+        .map(|event| format!("404 {}", text(event, "/error/message").unwrap_or_default()))
+        .collect();
+    ensure!(failed == closed && closed.len() == 2, "told {failed:?}, printed {closed:?}");
+    Ok(())
+}
+
+/// A routing key, and the size of what went by it.
+fn letter(event: &Value) -> String {
+    let key = text(event, "/messaging/rabbitmq/destination/routing_key").unwrap_or("?");
+    let size = number(event, "/messaging/message/body/size");
+    format!("{key} {}", size.map_or("?".to_owned(), |size| size.to_string()))
 }
