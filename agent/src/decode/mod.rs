@@ -15,6 +15,7 @@ mod fields;
 mod frames;
 mod http1;
 mod http2;
+mod kafka;
 mod mqtt;
 mod mysql;
 mod operation;

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::{Message, Options, Role, amqp, http1, http2, mqtt, mysql, postgresql, redis};
+use super::{Message, Options, Role, amqp, http1, http2, kafka, mqtt, mysql, postgresql, redis};
 use crate::capture::{Call, ConnectionKey, Direction};
 
 /// All protocols that are decoded, the surest first: when several claim a connection by the same
 /// bytes, the first has it.
-pub(super) const FAMILIES: [Family; 7] = [
+pub(super) const FAMILIES: [Family; 8] = [
     http1::FAMILY,
     http2::FAMILY,
     postgresql::FAMILY,
@@ -15,6 +15,7 @@ pub(super) const FAMILIES: [Family; 7] = [
     redis::FAMILY,
     mqtt::FAMILY,
     amqp::FAMILY,
+    kafka::FAMILY,
 ];
 
 /// A protocol, before a connection is known to speak it.

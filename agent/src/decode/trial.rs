@@ -287,6 +287,8 @@ fn leave_out(told: &Messaging, expect: &mut Messaging) {
     expect.body_size = expect.body_size.filter(|_| told.body_size.is_some());
     expect.packet_id = expect.packet_id.filter(|_| told.packet_id.is_some());
     expect.delivery_tag = expect.delivery_tag.filter(|_| told.delivery_tag.is_some());
+    expect.client.take_if(|_| told.client.is_none());
+    expect.group.take_if(|_| told.group.is_none());
     expect.routing_key.take_if(|_| told.routing_key.is_none());
 }
 
