@@ -9,7 +9,7 @@ pub type Opening = Vec<(Direction, Vec<u8>)>;
 pub type Named = (&'static str, fn() -> Opening);
 
 /// All of them.
-pub const ALL: [Named; 9] = [
+pub const ALL: [Named; 10] = [
     ("http1", http1),
     ("http2", http2),
     ("websocket", websocket),
@@ -18,6 +18,7 @@ pub const ALL: [Named; 9] = [
     ("redis", redis),
     ("mqtt", mqtt),
     ("amqp", amqp),
+    ("kafka", kafka),
     ("unknown", unknown),
 ];
 
@@ -83,6 +84,15 @@ pub fn amqp() -> Opening {
         (Receive, b"\x01\0\0\0\0\0\x0e\0\x0a\0\x0a\0\x09\0\0\0\0\0\0\0\0\xce".to_vec()),
         (Transmit, b"\x01\0\x01\0\0\0\x05\0\x14\0\x0a\0\xce".to_vec()),
         (Receive, b"\x01\0\x01\0\0\0\x08\0\x14\0\x0b\0\0\0\0\xce".to_vec()),
+    ]
+}
+
+/// ApiVersions with its answer, and a heartbeat that awaits its own (Kafka's protocol guide).
+pub fn kafka() -> Opening {
+    vec![
+        (Transmit, b"\0\0\0\x0d\0\x12\0\0\0\0\0\x01\0\x03cat".to_vec()),
+        (Receive, b"\0\0\0\x0a\0\0\0\x01\0\0\0\0\0\0".to_vec()),
+        (Transmit, b"\0\0\0\x17\0\x0c\0\x01\0\0\0\x02\0\x03cat\0\x01g\0\0\0\0\0\x01m".to_vec()),
     ]
 }
 

@@ -37,6 +37,16 @@ impl Database {
         Self::start(command, folder, port)
     }
 
+    /// A fixture of ours: no distribution has a broker of Kafka's protocol.
+    pub fn kafka() -> Result<Self> {
+        let folder = scratch()?;
+        let port = free_port()?;
+        let mut command = unprivileged(tool::find("python3")?);
+        command.arg("-c").arg(include_str!("../fixtures/kafka/broker.py")).arg(port.to_string());
+        command.args(["certificate.pem", "key.pem"].map(|name| folder.path().join(name)));
+        Self::start(command, folder, port)
+    }
+
     /// RabbitMQ: user `joe` with the password `secret`. Its TLS is Erlang's own.
     pub fn rabbitmq() -> Result<Self> {
         let folder = scratch()?;

@@ -11,7 +11,13 @@ use tlstap_tests::{
     tool,
 };
 
-crate::tests![mqtt_3_and_mosquitto, mqtt_5_and_mosquitto, mqtt_aliases_and_paho, amqp_and_pika];
+crate::tests![
+    mqtt_3_and_mosquitto,
+    mqtt_5_and_mosquitto,
+    mqtt_aliases_and_paho,
+    amqp_and_pika,
+    kafka_and_kafka_python
+];
 
 /// Runs a client until both sides have told what is wanted, and returns what it printed and all that
 /// was told.
@@ -302,4 +308,88 @@ fn letter(event: &Value) -> String {
     let key = text(event, "/messaging/rabbitmq/destination/routing_key").unwrap_or("?");
     let size = number(event, "/messaging/message/body/size");
     format!("{key} {}", size.map_or("?".to_owned(), |size| size.to_string()))
+}
+
+/// Produces, also to a topic that is not there, and without an acknowledgement, and fetches.
+fn kafka_and_kafka_python(node: &Node) -> Result<()> {
+    let server = Database::kafka()?;
+    let script = r#"
+import ssl, sys
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+at = dict(bootstrap_servers="127.0.0.1:" + sys.argv[1], security_protocol="SSL", ssl_cafile=sys.argv[2],
+          ssl_check_hostname=False)
+producer = KafkaProducer(client_id="shop", acks=1, max_block_ms=2000, **at)
+for number in range(3):
+    sent = producer.send("orders", b"x" * (10 + number)).get(20)
+    print("sent", sent.topic, sent.offset)
+try:
+    producer.send("missing", b"x").get(2)
+except KafkaError as error:
+    print("failed", type(error).__name__)
+producer.close()
+quiet = KafkaProducer(client_id="quiet", acks=0, **at)
+quiet.send("logs", b"quiet").get(20)
+quiet.close()
+consumer = KafkaConsumer(client_id="reader", consumer_timeout_ms=3000, **at)
+part = TopicPartition("orders", 0)
+consumer.assign([part])
+consumer.seek(part, 0)
+got = 0
+for record in consumer:
+    print("got", record.topic, record.offset, len(record.value))
+    got += 1
+    if got == 3: break
+consumer.close()
+"#;
+    let mut client = tool::command("/usr/bin/python3", ["-c", script])?;
+    client.arg(server.port.to_string()).arg(server.certificate());
+    let (output, events) = watched(node, client, &["client", "server"], |events, kind| {
+        let all = |name: &str, count| told(events, "kafka", kind, name).len() >= count;
+        all("Produce", 4) && all("Fetch", 1) && all("ApiVersions", 3)
+    })?;
+    let count = |line: &str| output.lines().filter(|other| other.starts_with(line)).count();
+    ensure!(count("sent orders") == 3 && count("got orders") == 3, "printed {output}");
+    ensure!(count("failed KafkaTimeoutError") == 1, "printed {output}");
+    for kind in ["client", "server"] {
+        let topic = |name: &'static str| {
+            move |event: &&&Value| text(event, "/messaging/destination/name") == Some(name)
+        };
+        let of = |name: &str| told(&events, "kafka", kind, name);
+        let produced = of("Produce");
+        let sent: Vec<_> = produced.iter().filter(topic("orders")).collect();
+        ensure!(sent.len() == 3, "{produced:?}");
+        for event in sent {
+            expect(
+                event,
+                &[
+                    ("/messaging/client/id", json!("shop")),
+                    ("/messaging/operation/type", json!("send")),
+                    ("/messaging/kafka/api_version", json!(3)),
+                ],
+            )?;
+            let answered = event.pointer("/messaging/response").is_some();
+            ensure!(answered && event.pointer("/error").is_none(), "{event}");
+            ensure!(event.pointer("/duration_ns").is_some(), "{event}");
+        }
+        let quiet = only(&produced, |event| topic("logs")(&&event))?;
+        ensure!(quiet.pointer("/messaging/response").is_none(), "{quiet}");
+        let (described, fetched) = (of("Metadata"), of("Fetch"));
+        let missing: Vec<_> = described.iter().filter(topic("missing")).collect();
+        ensure!(!missing.is_empty(), "{described:?}");
+        for event in missing {
+            expect(
+                event,
+                &[
+                    ("/error/type", json!("3")),
+                    ("/error/message", json!("UNKNOWN_TOPIC_OR_PARTITION")),
+                ],
+            )?;
+        }
+        ensure!(fetched.iter().filter(topic("orders")).count() == fetched.len(), "{fetched:?}");
+        for event in fetched {
+            expect(event, &[("/messaging/client/id", json!("reader"))])?;
+        }
+    }
+    Ok(())
 }

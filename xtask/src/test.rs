@@ -73,6 +73,7 @@ fn test_packages() -> Result<()> {
             Package::new("podman", "podman"),
             // The Debian package's server, not the cluster that it makes.
             Package::new("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
+            Package::new("python3-kafka", "/usr/lib/python3/dist-packages/kafka/__init__.py"),
             Package::new("python3-paho-mqtt", "/usr/lib/python3/dist-packages/paho/mqtt/client.py"),
             Package::new("python3-pika", "/usr/lib/python3/dist-packages/pika/__init__.py"),
             Package::new("python3-psycopg2", "/usr/lib/python3/dist-packages/psycopg2/__init__.py"),

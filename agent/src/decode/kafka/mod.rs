@@ -66,12 +66,17 @@ fn probe(bytes: &[u8]) -> Probe {
     }
     let Some(number) = fields.int32() else { return Probe::Partial };
     let Some(client) = fields.int16() else { return Probe::Partial };
-    if number.cast_signed() < 0 || client > 255 || u32::from(client) + 10 > length {
+    if number.cast_signed() < 0 || !(1..=255).contains(&client) || u32::from(client) + 10 > length {
         return Probe::No;
     }
     match fields.take(usize::from(client)) {
-        _ if client == 0 && !whole => Probe::Partial,
-        Some(name) if name.iter().all(u8::is_ascii_graphic) => Probe::Request,
+        Some(name) if name.iter().all(u8::is_ascii_graphic) => {
+            match requests::is_plausible(api, version.cast_signed(), fields.0) {
+                Some(true) => Probe::Request,
+                None if !whole => Probe::Partial,
+                _ => Probe::No,
+            }
+        }
         None if !whole => Probe::Partial,
         _ => Probe::No,
     }

@@ -58,6 +58,35 @@ pub(super) fn read(api: &Api, version: i16, body: &[u8], operation: &mut Operati
     true
 }
 
+/// Whether what is behind the head may be of a request; `None` when more is needed. With the number of
+/// some answers, and a topic in place of a client's name, an answer begins as requests do.
+pub(super) fn is_plausible(api: &Api, version: i16, body: &[u8]) -> Option<bool> {
+    let mut wire = Wire::new(body, api.is_compact(version));
+    match api.key {
+        PRODUCE => {
+            wire.tags()?;
+            if version >= 3 && wire.nullable()?.is_some_and(str::is_empty) {
+                return Some(false);
+            }
+            let acks = wire.int16()?;
+            wire.skip(4)?;
+            if !(-1..=1).contains(&acks) || wire.array()? == 0 {
+                return Some(false);
+            }
+            // Later topics are named by their ids.
+            let is_topic =
+                |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
+            Some(!api.knows(version) || wire.nullable()?.is_some_and(is_topic))
+        }
+        // A consumer is no replica; later it is not said.
+        FETCH if version < 15 => {
+            wire.tags()?;
+            Some(wire.int16()? == -1 && wire.int16()? == -1)
+        }
+        _ => Some(true),
+    }
+}
+
 fn acks(wire: &mut Wire<'_>, version: i16) -> Option<i16> {
     if version >= 3 {
         wire.nullable()?;
