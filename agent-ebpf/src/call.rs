@@ -4,6 +4,9 @@
 //! counted twice: `SSL_read_ex` may call `SSL_read`. A call inside a call on *another* object is
 //! TLS inside TLS, and is followed too, one level deep.
 //!
+//! Where a function that reads still has its arguments near its end, it is looked at there only
+//! ([`call_end`]): one hit instead of two, and nothing is kept.
+//!
 //! A call that was left without a return (`longjmp`, a fiber that never goes on) must not hide
 //! those that come after it. It is known by its stack: see [`is_alive`].
 
@@ -20,7 +23,7 @@ use tlstap_ebpf::{Cookie, Function, direction, loss};
 
 use crate::{
     connection, emit, machine, task,
-    thread::{self, Thread},
+    thread::{self, Ended, Thread},
 };
 
 #[derive(Clone, Copy)]
@@ -76,6 +79,10 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     let function = Cookie::from_bits(bits)?.function;
     let stack = machine::stack_pointer(ctx.as_ptr());
     let object = ctx.arg(0)?;
+    // A handshake is followed for the socket alone.
+    if function == Function::Handshake && connection::is_bound((thread >> 32) as u32, object) {
+        return None;
+    }
     // Both are read before one is chosen: the verifier allows no access to the context at an
     // offset that is chosen at run time, which the compiler would otherwise make of it.
     let (fourth, fifth) = core::hint::black_box((ctx.arg(3)?, ctx.arg(4)?));
@@ -178,10 +185,13 @@ pub(crate) fn call_return(ctx: RetProbeContext) -> u32 {
 
 fn leave(ctx: &RetProbeContext) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
-    let call = thread::known()?.end(machine::stack_at_entry(ctx.as_ptr()))?;
+    let tgid = (thread >> 32) as u32;
+    let known = thread::known()?;
+    let began = connection::began(tgid, Some(known));
+    let call = known.end(machine::stack_at_entry(ctx.as_ptr()))?;
     let function = Cookie::from_bits(call.cookie)?.function;
     let moved = moved_bytes(function, call.length, ctx.ret::<u64>())?;
-    let connection = connection::find((thread >> 32) as u32, call.object)?;
+    let connection = connection::find(tgid, call.object, began)?;
     // First, so that what the agent makes of the bytes can wait for the socket.
     if function.direction() == direction::TRANSMIT {
         connection::sent(thread, call.object, connection);
@@ -194,10 +204,52 @@ fn leave(ctx: &RetProbeContext) -> Option<()> {
     Some(())
 }
 
+/// Near the end of a function that reads: nothing was kept at its entry.
+#[uprobe]
+pub(crate) fn call_end(ctx: ProbeContext) -> u32 {
+    let _ = end(&ctx);
+    0
+}
+
+fn end(ctx: &ProbeContext) -> Option<()> {
+    let registers = machine::by_number(ctx.as_ptr());
+    let result = registers[machine::RESULT] as i32;
+    if result <= 0 {
+        return None;
+    }
+    let thread = bpf_get_current_pid_tgid();
+    let tgid = (thread >> 32) as u32;
+    if task::ignored(tgid) {
+        return None;
+    }
+    let cookie = machine::cookie(ctx.as_ptr());
+    let Cookie { places, library, .. } = Cookie::from_bits(cookie)?;
+    let held = |register: u8| registers[usize::from(register) & 15];
+    if places.zero.is_some_and(|zero| held(zero) as u32 != 0) {
+        return None;
+    }
+    let length = held(places.length);
+    let function = Function::ReadEx;
+    let moved = moved_bytes(function, length, result as u64)?;
+    let object = held(places.object);
+    let known = thread::current()?;
+    // When it was entered was not seen.
+    // SAFETY: plain helper without arguments.
+    let entered = unsafe { bpf_ktime_get_ns() };
+    let stack = machine::stack_pointer(ctx.as_ptr());
+    if !known.ends(Ended { time: entered, stack, object, library, told: 0 }) {
+        return None;
+    }
+    let connection = connection::find(tgid, object, connection::began(tgid, Some(known)))?;
+    let call = Call { stack, object, buffer: held(places.buffer), length, entered, cookie };
+    emit::call(thread, &call, function, moved, connection);
+    Some(())
+}
+
 /// How many bytes the call moved; `None` when it failed or moved none.
 fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     match function {
-        Function::Peek => return None,
+        Function::Peek | Function::Handshake => return None,
         Function::Sendfile => return (0 < result as i64).then_some(result),
         _ => {}
     }

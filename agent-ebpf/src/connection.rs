@@ -12,7 +12,10 @@ use aya_ebpf::{
 };
 use tlstap_ebpf::{Connection, ConnectionKey, EndedKey, Function, binding, loss};
 
-use crate::{emit, machine, task, thread};
+use crate::{
+    emit, machine, task,
+    thread::{self, Thread},
+};
 
 // Evicting the oldest is safe: a connection seen again gets a new birth, never another's bytes.
 #[map]
@@ -46,10 +49,9 @@ fn next_generation() {
     }
 }
 
-/// The connection of the TLS object, made now if it is new.
-pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
+/// The connection of the TLS object, made now if it is new. `began` is what [`began`] says.
+pub(crate) fn find(tgid: u32, object: u64, began: u64) -> Option<&'static mut Connection> {
     let key = ConnectionKey { object, tgid, pad: 0 };
-    let began = began(tgid);
     if let Some(found) = known(&key) {
         if found.birth >= began {
             return Some(found);
@@ -71,9 +73,10 @@ pub(crate) fn find(tgid: u32, object: u64) -> Option<&'static mut Connection> {
     known(&key)
 }
 
-/// Since when the process has had connections: since now if it had none.
-fn began(tgid: u32) -> u64 {
-    let Some(thread) = thread::known() else { return looked_up(tgid) };
+/// Since when the process of this thread has had connections: since now if it had none.
+#[inline(always)]
+pub(crate) fn began(tgid: u32, thread: Option<&mut Thread>) -> u64 {
+    let Some(thread) = thread else { return looked_up(tgid) };
     if thread.began == 0 {
         thread.began = looked_up(tgid);
     }
@@ -104,10 +107,16 @@ pub(crate) fn known(key: &ConnectionKey) -> Option<&'static mut Connection> {
     CONNECTIONS.get_ptr_mut(key).map(|known| unsafe { &mut *known })
 }
 
+/// Whether the agent knows the socket of the TLS object.
+pub(crate) fn is_bound(tgid: u32, object: u64) -> bool {
+    known(&ConnectionKey { object, tgid, pad: 0 })
+        .is_some_and(|connection| connection.binding == binding::KNOWN)
+}
+
 /// A call on the TLS object is not followed: what it moves is lost, and nobody knows how much.
 pub(crate) fn miss(tgid: u32, object: u64, function: Function) {
     emit::count(loss::IN_FLIGHT_FULL);
-    if let Some(connection) = find(tgid, object) {
+    if let Some(connection) = find(tgid, object, began(tgid, thread::known())) {
         let side = usize::from(function.direction()) & 1;
         connection.loss[side] = u32::from(loss::IN_FLIGHT_FULL);
     }
@@ -176,7 +185,7 @@ fn set_descriptor(ctx: &ProbeContext) -> Option<()> {
     }
     let object = ctx.arg(0)?;
     let descriptor: u64 = ctx.arg(1)?;
-    let connection = find(tgid, object)?;
+    let connection = find(tgid, object, began(tgid, thread::known()))?;
     if emit::descriptor(thread, object, connection, descriptor as u32) {
         connection.binding = binding::KNOWN;
     }

@@ -1,19 +1,22 @@
 //! Records into the ring buffer, and counts of what did not get there.
 
-use core::{ffi::c_void, mem::size_of, ptr};
+use core::{
+    ffi::c_void,
+    mem::{MaybeUninit, size_of},
+};
 
 use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{
-        bpf_get_current_comm, bpf_ktime_get_ns,
-        generated::{bpf_loop, bpf_probe_read_user},
+        bpf_ktime_get_ns,
+        generated::{bpf_get_current_comm, bpf_loop, bpf_probe_read_user},
     },
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
 use tlstap_ebpf::{
-    CLASS_CAPACITY, Connection, ConnectionKey, Cookie, Function, MAX_CHUNK, RecordHeader,
+    CLASS_CAPACITY, COMM_LEN, Connection, ConnectionKey, Cookie, Function, MAX_CHUNK, RecordHeader,
     direction, kind, loss,
 };
 
@@ -146,7 +149,7 @@ fn send<const CAPACITY: usize>(walk: &Walk, len: u64) -> Result<(), u8> {
     // SAFETY: the record is `CAPACITY` bytes long behind its header, and every caller has
     // compared `len` with it; the helper checks the user address.
     let copied = unsafe {
-        ptr::write(&raw mut (*target).header, walk.header);
+        write_header(&raw mut (*target).header, &walk.header);
         (*target).header.len = len as u32;
         (*target).header.loss = walk.connection.loss[side] as u8;
         let payload = (&raw mut (*target).payload).cast();
@@ -276,7 +279,7 @@ pub(crate) fn with<T: 'static>(
     let header = RecordHeader { kind, len, tgid: key.tgid, ..header(thread, key.object, birth, 0) };
     // SAFETY: the record has room for both; its payload is 8 bytes aligned behind the header.
     let filled = unsafe {
-        ptr::write(&raw mut (*target).header, header);
+        write_header(&raw mut (*target).header, &header);
         fill(&raw mut (*target).payload)
     };
     if filled {
@@ -294,6 +297,34 @@ struct With<T> {
     payload: T,
 }
 
+/// Writes a header in words: the compiler would call a function that copies bytes one by one, which
+/// takes longer than all else that is done for a record.
+///
+/// # Safety
+///
+/// `target` can be written to, and is 8 bytes aligned.
+#[inline(always)]
+unsafe fn write_header(target: *mut RecordHeader, header: &RecordHeader) {
+    const WORDS: usize = size_of::<RecordHeader>() / size_of::<u64>();
+    const { assert!(WORDS * size_of::<u64>() == size_of::<RecordHeader>()) };
+    let (target, source) = (target.cast::<u64>(), (&raw const *header).cast::<u64>());
+    for word in 0..WORDS {
+        // SAFETY: both are so many words long, without padding between the fields; see the caller's.
+        unsafe { target.add(word).write_volatile(source.add(word).read_volatile()) };
+    }
+}
+
+/// The name of the calling thread.
+#[inline(always)]
+fn comm() -> [u8; COMM_LEN] {
+    let mut name = MaybeUninit::<[u8; COMM_LEN]>::uninit();
+    // SAFETY: the helper fills all of it, with NUL behind the name, and does not fail for a buffer.
+    unsafe {
+        bpf_get_current_comm(name.as_mut_ptr().cast(), COMM_LEN as u32);
+        name.assume_init()
+    }
+}
+
 /// Sends a record without payload. `false`: there was no room, which is counted.
 fn notice(header: RecordHeader) -> bool {
     let Some(mut record) = RECORDS.reserve::<Record<0>>(0) else {
@@ -301,11 +332,12 @@ fn notice(header: RecordHeader) -> bool {
         return false;
     };
     // SAFETY: the record has room for the header.
-    unsafe { ptr::write(&raw mut (*record.as_mut_ptr()).header, header) };
+    unsafe { write_header(&raw mut (*record.as_mut_ptr()).header, &header) };
     record.submit(wake(size_of::<Record<0>>()));
     true
 }
 
+#[inline(always)]
 fn header(thread: u64, object: u64, birth: u64, direction: u8) -> RecordHeader {
     // SAFETY: plain helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -325,6 +357,6 @@ fn header(thread: u64, object: u64, birth: u64, direction: u8) -> RecordHeader {
         returned: now,
         library: 0,
         chunk: 0,
-        comm: bpf_get_current_comm().unwrap_or_default(),
+        comm: comm(),
     }
 }

@@ -107,6 +107,8 @@ pub mod name {
     pub const RETURN: &str = "call_return";
     /// Program at both.
     pub const SESSION: &str = "call_session";
+    /// Program near the end of a function that reads.
+    pub const END: &str = "call_end";
     /// Program at the entry of a function that ends a TLS object.
     pub const FREE: &str = "object_free";
     /// Program at the entry of a function that gives a TLS object another transport.
@@ -175,6 +177,11 @@ pub enum Function {
     Shutdown = 14,
     /// `int BIO_write(BIO *, const void *, int)`, or what lies below it with a `size_t`.
     BioWrite = 15,
+    /// Near the end of a function that reads: what was moved is known, and [`Places`] say where the
+    /// arguments are.
+    ReadEnd = 16,
+    /// `int SSL_do_handshake(SSL *)`: moves nothing of the process, but uses the socket.
+    Handshake = 17,
 }
 
 impl Function {
@@ -196,6 +203,8 @@ impl Function {
             13 => Some(Self::SetDescriptor),
             14 => Some(Self::Shutdown),
             15 => Some(Self::BioWrite),
+            16 => Some(Self::ReadEnd),
+            17 => Some(Self::Handshake),
             _ => None,
         }
     }
@@ -203,7 +212,9 @@ impl Function {
     /// [`direction::TRANSMIT`] or [`direction::RECEIVE`], for a function that moves bytes.
     pub const fn direction(self) -> u8 {
         match self {
-            Self::Read | Self::ReadEx | Self::ReadEarlyData | Self::Peek => direction::RECEIVE,
+            Self::Read | Self::ReadEx | Self::ReadEarlyData | Self::Peek | Self::ReadEnd => {
+                direction::RECEIVE
+            }
             _ => direction::TRANSMIT,
         }
     }
@@ -219,12 +230,17 @@ impl Function {
                 | Self::WriteEx2
                 | Self::ReadEarlyData
                 | Self::WriteEarlyData
+                | Self::ReadEnd
         )
     }
 
     /// Whether a call is followed from its entry to its return.
     pub const fn is_followed(self) -> bool {
-        self.carries_payload() || matches!(self, Self::Sendfile | Self::Peek)
+        match self {
+            Self::Sendfile | Self::Peek | Self::Handshake => true,
+            Self::ReadEnd => false,
+            _ => self.carries_payload(),
+        }
     }
 
     /// The argument, counted from 0, through which the length comes back: a `size_t *`. `None`
@@ -245,20 +261,69 @@ pub struct Cookie {
     pub library: u32,
     /// The function the probe is on.
     pub function: Function,
+    /// Of [`Function::ReadEnd`]: where its arguments are.
+    pub places: Places,
 }
 
 impl Cookie {
     /// The cookie as the kernel keeps it.
     pub const fn to_bits(self) -> u64 {
-        (self.library as u64) << 8 | self.function as u64
+        (self.places.to_bits() as u64) << 40 | (self.library as u64) << 8 | self.function as u64
     }
 
     /// The inverse of [`Cookie::to_bits`].
     #[expect(clippy::cast_possible_truncation, reason = "takes the fields out of their bits")]
     pub const fn from_bits(bits: u64) -> Option<Self> {
         match Function::from_code(bits as u8) {
-            Some(function) => Some(Self { library: (bits >> 8) as u32, function }),
+            Some(function) => Some(Self {
+                library: (bits >> 8) as u32,
+                function,
+                places: Places::from_bits((bits >> 40) as u32),
+            }),
             None => None,
+        }
+    }
+}
+
+/// The registers that hold the arguments of a call near its end, by the number that they have in
+/// the processor's instructions. Its result is where results are returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Places {
+    /// The TLS object.
+    pub object: u8,
+    /// Where the bytes are.
+    pub buffer: u8,
+    /// Where their count is stored: a `size_t *`.
+    pub length: u8,
+    /// What is 0 in the calls that are meant, an `int`: others come by the same instruction.
+    pub zero: Option<u8>,
+}
+
+impl Places {
+    const REGISTER: u32 = 0xf;
+    const HAS_ZERO: u32 = 1 << 16;
+
+    /// In 17 bits.
+    pub const fn to_bits(self) -> u32 {
+        let three = self.object as u32 | (self.buffer as u32) << 4 | (self.length as u32) << 8;
+        match self.zero {
+            Some(zero) => three | (zero as u32) << 12 | Self::HAS_ZERO,
+            None => three,
+        }
+    }
+
+    /// The inverse of [`Places::to_bits`].
+    pub const fn from_bits(bits: u32) -> Self {
+        let zero = if bits & Self::HAS_ZERO == 0 {
+            None
+        } else {
+            Some((bits >> 12 & Self::REGISTER) as u8)
+        };
+        Self {
+            object: (bits & Self::REGISTER) as u8,
+            buffer: (bits >> 4 & Self::REGISTER) as u8,
+            length: (bits >> 8 & Self::REGISTER) as u8,
+            zero,
         }
     }
 }

@@ -56,6 +56,45 @@ pub(crate) fn is_at_probe(context: *mut c_void) -> bool {
     unsafe { bpf_get_func_ip(context) == instruction_pointer(context) }
 }
 
+/// The registers of the process where a probe was hit, by the number that they have in the
+/// processor's instructions.
+#[cfg(bpf_target_arch = "x86_64")]
+pub(crate) fn by_number(context: *mut c_void) -> [u64; 16] {
+    let registers = context.cast::<Registers>();
+    // Each is read for itself: the verifier allows no access to the context at an offset that is
+    // chosen at run time, which the compiler would otherwise make of it.
+    // SAFETY: the context of a uprobe program is such registers, which the verifier lets us read.
+    unsafe {
+        [
+            (&raw const (*registers).rax).read_volatile(),
+            (&raw const (*registers).rcx).read_volatile(),
+            (&raw const (*registers).rdx).read_volatile(),
+            (&raw const (*registers).rbx).read_volatile(),
+            0,
+            (&raw const (*registers).rbp).read_volatile(),
+            (&raw const (*registers).rsi).read_volatile(),
+            (&raw const (*registers).rdi).read_volatile(),
+            (&raw const (*registers).r8).read_volatile(),
+            (&raw const (*registers).r9).read_volatile(),
+            (&raw const (*registers).r10).read_volatile(),
+            (&raw const (*registers).r11).read_volatile(),
+            (&raw const (*registers).r12).read_volatile(),
+            (&raw const (*registers).r13).read_volatile(),
+            (&raw const (*registers).r14).read_volatile(),
+            (&raw const (*registers).r15).read_volatile(),
+        ]
+    }
+}
+
+/// Nothing is probed there on other processors.
+#[cfg(not(bpf_target_arch = "x86_64"))]
+pub(crate) fn by_number(_context: *mut c_void) -> [u64; 16] {
+    [0; 16]
+}
+
+/// The number of the register that results are returned in.
+pub(crate) const RESULT: usize = 0;
+
 /// Where the process goes on.
 fn instruction_pointer(context: *mut c_void) -> u64 {
     let registers = context.cast::<Registers>();

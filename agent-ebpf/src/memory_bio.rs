@@ -55,7 +55,8 @@ fn made(ctx: &ProbeContext) -> Option<()> {
     let known = thread::known()?;
     let object = known.inner().or_else(|| known.outer())?;
     let key = ConnectionKey { object, tgid, pad: 0 };
-    let connection = connection::find(tgid, key.object)?;
+    let began = connection::began(tgid, Some(known));
+    let connection = connection::find(tgid, key.object, began)?;
     if connection.binding == binding::KNOWN {
         return None;
     }

@@ -81,20 +81,21 @@ fn used(thread: u64, sock: u64) -> bool {
     if known.bound == outer && known.generation == generation && known.inner().is_none() {
         return true;
     }
-    if nested(thread, outer, sock).is_some() {
+    let began = connection::began((thread >> 32) as u32, Some(known));
+    if nested(thread, outer, began, sock).is_some() {
         known.bound = outer;
         known.generation = generation;
     }
     if let Some(inner) = known.inner() {
-        let _ = nested(thread, inner, sock);
+        let _ = nested(thread, inner, began, sock);
     }
     true
 }
 
 /// A socket is used inside a call on a TLS object. `Some`: the agent knows it from now on.
-fn nested(thread: u64, object: u64, sock: u64) -> Option<()> {
+fn nested(thread: u64, object: u64, began: u64, sock: u64) -> Option<()> {
     let tgid = (thread >> 32) as u32;
-    let connection = connection::find(tgid, object)?;
+    let connection = connection::find(tgid, object, began)?;
     if connection.binding == binding::KNOWN {
         return Some(());
     }

@@ -24,6 +24,20 @@ pub(crate) struct Thread {
     /// A TLS object of which the agent knows the socket, as long as `generation` is that of all.
     pub(crate) bound: u64,
     pub(crate) generation: u64,
+    /// The last call that was looked at near its end.
+    ended: Ended,
+}
+
+/// Where and when a call was looked at near its end, through the probes of which library.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Ended {
+    pub(crate) time: u64,
+    pub(crate) stack: u64,
+    pub(crate) object: u64,
+    pub(crate) library: u32,
+    /// Whether it was told, for it was not told through another library's probes.
+    pub(crate) told: u32,
 }
 
 /// A map whose values live with the tasks that they are of. aya-ebpf has no such type; the fields
@@ -75,11 +89,31 @@ fn storage(flags: u64) -> Option<&'static mut Thread> {
 }
 
 impl Thread {
+    /// Notes that a call was looked at near its end. Whether it is to be told.
+    ///
+    /// A file can be probed twice for some time: when it has changed, or when it was seen in an overlay
+    /// first whose layers could not be looked into. Then each call is looked at twice, one right after
+    /// the other, and once by each.
+    pub(crate) fn ends(&mut self, mut ended: Ended) -> bool {
+        /// In nanoseconds: longer than between the two, unless the thread loses its processor there, and
+        /// shorter than it takes to put probes in place.
+        const AT_ONCE: u64 = 200_000;
+        let last = &self.ended;
+        let again = last.told != 0
+            && last.library != ended.library
+            && (last.stack, last.object) == (ended.stack, ended.object)
+            && ended.time - last.time < AT_ONCE;
+        ended.told = u32::from(!again);
+        self.ended = ended;
+        !again
+    }
+
     /// Forgets all: it is another program now.
     pub(crate) fn forget(&mut self) {
         self.outer.stack = 0;
         self.inner.stack = 0;
         self.began = 0;
         self.bound = 0;
+        self.ended.told = 0;
     }
 }

@@ -57,7 +57,8 @@ fn nothing_lost(ended: &Ended, calls: u64) -> Result<()> {
     Ok(())
 }
 
-/// A request is read by one call and answered by another: 6 hits of probes for both.
+/// A request is read by one call, which is looked at near its end only, and answered by another: 3
+/// hits of probes for both.
 fn few_hits_a_request(node: &Node) -> Result<()> {
     const CALLS: u64 = 20_000;
     let others = bpf::everything()?;
@@ -75,7 +76,7 @@ fn few_hits_a_request(node: &Node) -> Result<()> {
     drop(runs);
     ensure!(lowest > 0, "no probe was hit, or the kernel does not count");
     let requests = CALLS / 2;
-    ensure!(lowest <= 6 * requests, "{lowest} hits for {requests} requests");
+    ensure!(lowest <= 3 * requests, "{lowest} hits for {requests} requests");
     agent.stop().map(drop)
 }
 
@@ -171,22 +172,27 @@ fn a_process_that_is_left_out(node: &Node) -> Result<()> {
     let mut pace = node.pace(&["--size", "256"])?;
     let other = node.pace(&[])?;
     let (own, other) = (pace.pid().to_string(), other.pid().to_string());
-    let ways: [[&str; 2]; 4] =
-        [["--pid", &own], ["--pid", &other], ["--comm", "nobody"], ["--exe", "/no/such/*"]];
+    let ways: [[&str; 2]; 5] = [
+        ["--pid", &own],
+        ["--pid", &other],
+        ["--comm", "pace"],
+        ["--comm", "nobody"],
+        ["--exe", "/no/such/*"],
+    ];
     let mut added = ways.map(|_| Vec::new());
     for _ in 0..ROUNDS {
         for (way, added) in ways.iter().zip(&mut added) {
             added.push(added_cost(node, &mut pace, way)?);
         }
     }
-    let [selected, by_pid, by_comm, by_exe] = added.map(median);
+    let [of_pid, by_pid, of_comm, by_comm, by_exe] = added.map(median);
     let told = format!(
-        "ns a call: {selected} selected, left out {by_pid} by --pid, {by_comm} by --comm, \
-         {by_exe} by --exe"
+        "ns a call: selected {of_pid} by --pid, {of_comm} by --comm, left out {by_pid} by --pid, \
+         {by_comm} by --comm, {by_exe} by --exe"
     );
     eprintln!("{told}");
-    ensure!(10 * by_pid <= 3 * selected, "{told}");
-    ensure!(10 * by_comm.max(by_exe) <= 5 * selected, "{told}");
+    ensure!(10 * by_pid <= 3 * of_pid, "{told}");
+    ensure!(10 * by_comm.max(by_exe) <= 7 * of_comm, "{told}");
     Ok(())
 }
 

@@ -116,9 +116,15 @@ pub(super) struct Probes {
     programs: HashMap<&'static str, multi::Program>,
 }
 
-/// The programs at the entry of functions that are not followed to their return.
-const ENTRIES: [&str; 5] =
-    [name::FREE, name::SET_TRANSPORT, name::SET_DESCRIPTOR, name::SHUTDOWN, name::BIO_WRITE];
+/// The programs at one instruction of functions that are not followed to their return.
+const ENTRIES: [&str; 6] = [
+    name::END,
+    name::FREE,
+    name::SET_TRANSPORT,
+    name::SET_DESCRIPTOR,
+    name::SHUTDOWN,
+    name::BIO_WRITE,
+];
 
 /// The programs of functions that are followed, in the order in which they are attached: an entry
 /// without its return would leave calls in flight.

@@ -155,7 +155,8 @@ impl Programs {
     ) -> Result<Attachment, AttachError> {
         let mut places: Vec<(&str, Vec<Point>)> = Vec::new();
         for probe in probes {
-            let cookie = Cookie { library, function: probe.function }.to_bits();
+            let cookie =
+                Cookie { library, function: probe.function, places: probe.places }.to_bits();
             let point = Point { offset: probe.site_offset(), cookie };
             for &name in self.sites(probe.function) {
                 match places.iter_mut().find(|(program, _)| *program == name) {
@@ -185,6 +186,7 @@ impl Programs {
             Function::SetDescriptor => &[],
             Function::Shutdown => &[name::SHUTDOWN],
             Function::BioWrite => &[name::BIO_WRITE],
+            Function::ReadEnd => &[name::END],
             _ => self.probes.calls(),
         }
     }

@@ -59,7 +59,7 @@ impl<A> Registry<A> {
     /// The number of the library of a file that is probed already, for one more user. A file that
     /// was written to since is detached: its functions may lie elsewhere now.
     pub fn reuse(&mut self, file: &RealFile, scope: Scope, user: User) -> Option<u32> {
-        let place = (file.key, scope);
+        let place = self.place(file, scope)?;
         if self.files.get(&place)?.stamp != file.stamp {
             let changed = self.files.remove(&place)?;
             self.detach(changed.attachment);
@@ -69,6 +69,21 @@ impl<A> Registry<A> {
         usage.users.insert(user);
         usage.unused_since = None;
         Some(usage.library)
+    }
+
+    /// How a file is known. In an overlay whose layers were not visible, it shows the inode number and
+    /// the times that it has; it is to be probed once all the same.
+    fn place(&self, file: &RealFile, scope: Scope) -> Option<(FileKey, Scope)> {
+        let own = (file.key, scope);
+        if self.files.contains_key(&own) {
+            return Some(own);
+        }
+        let same = |(place, usage): (&(FileKey, Scope), &Usage<A>)| {
+            let (key, its_scope) = *place;
+            (its_scope == scope && usage.stamp == file.stamp && key.may_be(file.key))
+                .then_some(*place)
+        };
+        self.files.iter().find_map(same)
     }
 
     /// The number of the library of a file that is probed.
@@ -246,6 +261,23 @@ mod tests {
         assert_eq!(registry.take(1), ['a']);
         assert_eq!(registry.reuse(&file, scopes[0], User::Process(1)), None);
         assert_eq!(registry.reuse(&file, scopes[1], User::Process(2)), Some(8));
+    }
+
+    #[test]
+    fn a_file_in_an_overlay_is_the_one_below() {
+        let below = open(tempfile::NamedTempFile::new().unwrap().path());
+        let FileKey::Inode { inode, .. } = below.key else { panic!("{:?}", below.key) };
+        let shown = |inode| {
+            let (file, stamp) = (below.file.try_clone().unwrap(), below.stamp);
+            let key = FileKey::Fingerprint { inode, size: 0, modified: 0, changed: 0 };
+            RealFile { file, key, stamp }
+        };
+        let mut registry = Registry::default();
+        registry.insert(&shown(inode), Scope::All, 7, (), User::Process(1));
+        assert_eq!(registry.reuse(&below, Scope::All, User::Process(2)), Some(7));
+        assert_eq!(registry.reuse(&shown(inode + 1), Scope::All, User::Process(3)), None);
+        assert_eq!(registry.reuse(&below, Scope::Process(2), User::Process(2)), None);
+        assert_eq!(registry.count(), (1, 2));
     }
 
     #[test]

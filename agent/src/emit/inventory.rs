@@ -67,7 +67,7 @@ mod tests {
         emit::sample,
         resolve::{Class, FileKey, Method, Reason, Site},
     };
-    use tlstap_ebpf::Function;
+    use tlstap_ebpf::{Function, Places};
 
     #[test]
     fn columns_line_up_and_nothing_escapes() {
@@ -101,7 +101,9 @@ mod tests {
         let record = sample::http();
         let site = Site { offset: 3, class: Class::Emulated };
         let (function, method) = (Function::Free, Method::Dynsym);
-        let probe = Probe { symbol: "SSL_free", function, offset: 0x3b350, method, site };
+        let places = Places::default();
+        let offset = 0x3b350;
+        let probe = Probe { symbol: "SSL_free", function, offset, method, site, places };
         let hooked = Finding {
             library: sample::library(&record),
             process: record.process,

@@ -7,7 +7,7 @@ use std::{fs::File, ops::Range};
 
 use object::{
     Endianness,
-    elf::{self, FileHeader64, ProgramHeader64, SectionHeader64, Sym64},
+    elf::{self, FileHeader64, ProgramHeader64, Rela64, SectionHeader64, Sym64},
     read::{
         ReadCache, ReadRef,
         elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _},
@@ -173,6 +173,38 @@ impl<'d> Elf<'d> {
         let left = section.sh_addr(self.endian) + section.sh_size(self.endian) - address;
         let offset = self.code_offset(address)?;
         self.data.read_bytes_at(offset, left.min(len)).ok()
+    }
+
+    /// The pointer at an address of data, as it is when the file is loaded at address 0: what the
+    /// dynamic linker would put there, or what the file has there.
+    pub(crate) fn pointer(&self, address: u64) -> Option<u64> {
+        let relocation = self
+            .sections
+            .iter()
+            .filter(|section| section.sh_type(self.endian) == elf::SHT_RELA)
+            .filter_map(|section| section.data_as_array(self.endian, self.data).ok())
+            .flat_map(|relocations: &[Rela64<Endianness>]| relocations)
+            .find(|relocation| relocation.r_offset.get(self.endian) == address);
+        let Some(relocation) = relocation else { return self.word(address) };
+        let relative = match self.architecture {
+            Architecture::X86_64 => elf::R_X86_64_RELATIVE,
+            Architecture::Aarch64 => elf::R_AARCH64_RELATIVE,
+        };
+        let addend = u64::try_from(relocation.r_addend.get(self.endian)).ok()?;
+        (relocation.r_type(self.endian, false) == relative).then_some(addend)
+    }
+
+    /// The 8 bytes at an address, as a number.
+    fn word(&self, address: u64) -> Option<u64> {
+        let offset = self.segments.iter().find_map(|segment| {
+            let inside = address.checked_sub(segment.p_vaddr(self.endian))?;
+            let end = inside.checked_add(8)?;
+            let loaded = segment.p_type(self.endian) == elf::PT_LOAD;
+            (loaded && end <= segment.p_filesz(self.endian))
+                .then(|| segment.p_offset(self.endian).checked_add(inside))?
+        })?;
+        let bytes = self.data.read_bytes_at(offset, 8).ok()?;
+        bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
     }
 
     /// Whether an address lies in the program's own code, and not in a table of imports.

@@ -48,6 +48,17 @@ pub enum FileKey {
     },
 }
 
+impl FileKey {
+    /// Whether both can be the same file, one of them as an overlay shows it.
+    pub(crate) fn may_be(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Inode { inode, .. }, Self::Fingerprint { inode: shown, .. })
+            | (Self::Fingerprint { inode: shown, .. }, Self::Inode { inode, .. }) => inode == shown,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for FileKey {
     /// Opaque; equal for equal files.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

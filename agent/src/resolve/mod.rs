@@ -6,6 +6,7 @@ mod branches;
 mod elf;
 mod file;
 mod marks;
+mod methods;
 mod openssl;
 mod overlay;
 mod reason;
@@ -15,7 +16,7 @@ mod sites;
 use std::fs::File;
 
 use object::read::ReadCache;
-use tlstap_ebpf::Function;
+use tlstap_ebpf::{Function, Places};
 
 pub use elf::ElfError;
 pub(crate) use file::descriptor_path;
@@ -59,6 +60,8 @@ pub struct Probe {
     pub method: Method,
     /// Which of its instructions is probed.
     pub site: Site,
+    /// Where the arguments are, near the end of a function.
+    pub places: Places,
 }
 
 impl Probe {
@@ -77,7 +80,20 @@ impl Probe {
     ) -> Option<Self> {
         let offset = elf.code_offset(extent.address)?;
         let site = sites::plan(elf, extent, sites::Needs::of(function));
-        Some(Self { symbol, function, offset, method, site })
+        Some(Self { symbol, function, offset, method, site, places: Places::default() })
+    }
+
+    /// The probes near the ends of a function that reads, which has no symbol.
+    fn ends(elf: &elf::Elf<'_>, symbol: &'static str, function: u64) -> Option<Vec<Self>> {
+        let ends = sites::ends::plan(elf, function)?;
+        let probe = |(address, places): (u64, Places)| {
+            let offset = elf.code_offset(ends.function)?;
+            let from_there = elf.code_offset(address)?.checked_sub(offset)?;
+            let site = Site { offset: from_there, class: Class::Emulated };
+            let (function, method) = (Function::ReadEnd, Method::Callee);
+            Some(Self { symbol, function, offset, method, site, places })
+        };
+        ends.sites.into_iter().map(probe).collect()
     }
 }
 

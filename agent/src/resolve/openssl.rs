@@ -3,11 +3,14 @@
 //! Recognised by the functions that a file defines, not by its name: wheels ship
 //! `libssl-8bd944e8.so.3`, Node exports `SSL_*` from its own executable.
 
+use std::collections::BTreeSet;
+
 use tlstap_ebpf::{Function, direction};
 
 use super::{
     Method, Probe, branches,
     elf::{Elf, Symbol},
+    methods,
     sites::Extent,
 };
 
@@ -35,6 +38,9 @@ const FUNCTIONS: [(&str, Function); 19] = [
     ("SSL_set_wfd", Function::SetDescriptor),
 ];
 
+/// What every handshake goes through that the program asks for; others happen inside reads and writes.
+const HANDSHAKE: &str = "SSL_do_handshake";
+
 /// The probes of the file; empty when it does not contain a library of this family.
 pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     let exports = Exports::of(elf);
@@ -54,8 +60,11 @@ pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     let internal = exports.internal_write(elf).zip(exports.internal_read(elf));
     // A peek calls nothing that is probed then.
     let needed = |export: &&Export<'_>| internal.is_none() || export.function != Function::Peek;
-    let payload = match internal {
-        Some((write, read)) => vec![write, read],
+    let payload: Vec<_> = match internal {
+        Some((write, read)) => {
+            let reads = exports.read_ends(elf).unwrap_or_else(|| vec![read]);
+            [write].into_iter().chain(reads).collect()
+        }
         None => payload.into_iter().filter_map(|export| export.probe(elf)).collect(),
     };
     let rest = rest.into_iter().filter(needed);
@@ -79,6 +88,12 @@ pub(crate) fn ciphertext(elf: &Elf<'_>) -> Option<Probe> {
     let export = Export { name: "BIO_write", function, symbol: plain };
     ex.and_then(|ex| common(elf, "bio_write_intern", function, &ex, &plain))
         .or_else(|| export.probe(elf))
+}
+
+/// The functions that all reads end in, if they are known.
+#[cfg(test)]
+pub(super) fn reads(elf: &Elf<'_>) -> Option<BTreeSet<u64>> {
+    Exports::of(elf).reads(elf)
 }
 
 /// A function of the family that a file defines.
@@ -157,6 +172,32 @@ impl<'d> Exports<'d> {
         let outer = self.symbol(Function::ReadEx)?;
         let plain = self.symbol(Function::Read)?;
         self.internal(elf, "ssl_read_internal", Function::ReadEx, outer, plain)
+    }
+
+    /// The probes that look at calls that read near their end only. They keep nothing while a call
+    /// lasts, so that the sockets it uses are not known by it: the handshake tells them instead.
+    fn read_ends(&self, elf: &Elf<'_>) -> Option<Vec<Probe>> {
+        let (mut probes, mut planned) = (Vec::new(), false);
+        for function in self.reads(elf)? {
+            if let Some(ends) = Probe::ends(elf, "ssl3_read", function) {
+                planned = true;
+                probes.extend(ends);
+            } else {
+                let extent = Extent { address: function, size: 0 };
+                let probe = Probe::plan(elf, "ssl_read", Function::ReadEx, extent, Method::Callee)?;
+                probes.push(probe);
+            }
+        }
+        let symbol = elf.functions().find(|symbol| symbol.name == HANDSHAKE.as_bytes())?;
+        let handshake = Export { name: HANDSHAKE, function: Function::Handshake, symbol };
+        probes.push(handshake.probe(elf)?);
+        planned.then_some(probes)
+    }
+
+    /// The functions that all reads end in.
+    fn reads(&self, elf: &Elf<'_>) -> Option<BTreeSet<u64>> {
+        let outer = self.symbol(Function::ReadEx)?;
+        methods::reads(elf, branches::always_called(elf, outer.address, outer.size)?)
     }
 
     fn internal(

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use bytes::Bytes;
-use tlstap_ebpf::Function;
+use tlstap_ebpf::{Function, Places};
 
 use super::{super::sample, *};
 use crate::{
@@ -421,6 +421,7 @@ fn a_library_that_is_hooked() {
         offset: 0x3c0,
         method,
         site,
+        places: Places::default(),
     };
     let probes = vec![
         probe("SSL_read", Method::Dynsym, Site::PLAIN),

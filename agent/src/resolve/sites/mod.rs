@@ -7,12 +7,12 @@
 //! A plan moves only in the straight line from the first instruction to the first branch, so every
 //! call comes through it. It is refused when anything else can get into that line.
 //!
-//! Sites at a C function's exits are not planned: the kernel half knows a call in flight by the
-//! return address that a uretprobe has replaced (`call.rs`, `is_alive`). Go's functions have no
-//! uretprobe, so that is another plan (`go/`).
+//! A function that reads is probed near its end instead where that is as good (`ends/`). Go's
+//! functions have no uretprobe, so theirs is another plan (`go/`).
 
 mod aarch64;
 mod emulation;
+pub(crate) mod ends;
 mod flow;
 #[cfg_attr(
     not(all(test, target_arch = "x86_64")),
@@ -88,7 +88,12 @@ impl Needs {
     /// What the kernel half reads when this function is called.
     pub(crate) const fn of(function: Function) -> Self {
         let arguments = match function {
-            Function::Free | Function::Clear | Function::Shutdown => 1,
+            // Of the last nothing is read at its entry.
+            Function::Free
+            | Function::Clear
+            | Function::Shutdown
+            | Function::Handshake
+            | Function::ReadEnd => 1,
             Function::SetTransport | Function::SetDescriptor => 2,
             Function::Read | Function::Write | Function::Peek | Function::BioWrite => 3,
             Function::ReadEx

@@ -2,6 +2,7 @@
 #![cfg(target_arch = "x86_64")]
 
 mod aarch64;
+mod ends;
 mod gate;
 mod go;
 mod lines;
