@@ -9,7 +9,7 @@ pub type Opening = Vec<(Direction, Vec<u8>)>;
 pub type Named = (&'static str, fn() -> Opening);
 
 /// All of them.
-pub const ALL: [Named; 10] = [
+pub const ALL: [Named; 13] = [
     ("http1", http1),
     ("http2", http2),
     ("websocket", websocket),
@@ -17,6 +17,9 @@ pub const ALL: [Named; 10] = [
     ("mysql", mysql),
     ("mongodb", mongodb),
     ("redis", redis),
+    ("mqtt", mqtt),
+    ("amqp", amqp),
+    ("kafka", kafka),
     ("smtp", smtp),
     ("imap", imap),
     ("unknown", unknown),
@@ -96,6 +99,35 @@ pub fn imap() -> Opening {
         (Receive, b"* OK [CAPABILITY IMAP4rev1] ready\r\n".to_vec()),
         (Transmit, b"a1 NOOP\r\n".to_vec()),
         (Receive, b"a1 OK done\r\n".to_vec()),
+    ]
+}
+
+/// CONNECT of version 5, CONNACK, and topics with aliases (MQTT 5.0, sections 3.1 to 3.3).
+pub fn mqtt() -> Opening {
+    vec![
+        (Transmit, b"\x10\x0e\0\x04MQTT\x05\x02\0\x3c\0\0\x01a".to_vec()),
+        (Receive, b"\x20\x03\0\0\0".to_vec()),
+        (Transmit, b"\x30\x07\0\x01t\x03\x23\0\x07".to_vec()),
+        (Receive, b"\x32\x06\0\x01t\0\x01\0".to_vec()),
+    ]
+}
+
+/// The protocol header, connection.start, and a channel (AMQP 0-9-1, sections 2.2.4 and 4.2.2).
+pub fn amqp() -> Opening {
+    vec![
+        (Transmit, b"AMQP\0\0\x09\x01".to_vec()),
+        (Receive, b"\x01\0\0\0\0\0\x0e\0\x0a\0\x0a\0\x09\0\0\0\0\0\0\0\0\xce".to_vec()),
+        (Transmit, b"\x01\0\x01\0\0\0\x05\0\x14\0\x0a\0\xce".to_vec()),
+        (Receive, b"\x01\0\x01\0\0\0\x08\0\x14\0\x0b\0\0\0\0\xce".to_vec()),
+    ]
+}
+
+/// ApiVersions with its answer, and a heartbeat that awaits its own (Kafka's protocol guide).
+pub fn kafka() -> Opening {
+    vec![
+        (Transmit, b"\0\0\0\x0d\0\x12\0\0\0\0\0\x01\0\x03cat".to_vec()),
+        (Receive, b"\0\0\0\x0a\0\0\0\x01\0\0\0\0\0\0".to_vec()),
+        (Transmit, b"\0\0\0\x17\0\x0c\0\x01\0\0\0\x02\0\x03cat\0\x01g\0\0\0\0\0\x01m".to_vec()),
     ]
 }
 

@@ -15,13 +15,15 @@ use tempfile::TempDir;
 
 use crate::{child::Child, deadline, tool};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 /// `nobody`: these servers refuse to be root.
-const UNPRIVILEGED: u32 = 65_534;
+pub(crate) const UNPRIVILEGED: u32 = 65_534;
 
 /// A running server; it ends when dropped.
 pub struct Database {
     process: Child,
+    /// What it needs beside it.
+    pub(crate) beside: Option<Child>,
     folder: TempDir,
     /// The TCP port of 127.0.0.1.
     pub port: u16,
@@ -106,8 +108,8 @@ impl Database {
         Self::start(command, folder, port)
     }
 
-    fn start(command: Command, folder: TempDir, port: u16) -> Result<Self> {
-        Ok(Self { process: listening(command, port)?, folder, port })
+    pub(crate) fn start(command: Command, folder: TempDir, port: u16) -> Result<Self> {
+        Ok(Self { process: listening(command, port)?, beside: None, folder, port })
     }
 
     /// Its process id; PostgreSQL's connections have processes of their own.
@@ -128,6 +130,10 @@ impl Drop for Database {
             let _ = self.process.signal(signal);
         }
         let _ = self.process.finish(LIMIT);
+        if let Some(mut beside) = self.beside.take() {
+            let _ = beside.signal(Signal::TERM);
+            let _ = beside.finish(LIMIT);
+        }
     }
 }
 
@@ -155,7 +161,7 @@ pub fn scratch() -> Result<TempDir> {
     Ok(folder)
 }
 
-fn unprivileged(binary: PathBuf) -> Command {
+pub(crate) fn unprivileged(binary: PathBuf) -> Command {
     let mut command = Command::new("setpriv");
     let id = UNPRIVILEGED.to_string();
     command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]).arg(binary);

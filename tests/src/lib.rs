@@ -6,6 +6,7 @@
 pub mod account;
 pub mod agent;
 pub mod bpf;
+mod broker;
 mod cgroup;
 pub mod child;
 pub mod cli;

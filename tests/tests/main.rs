@@ -26,6 +26,7 @@ mod links;
 mod listing;
 mod mail;
 mod many;
+mod messaging;
 mod missing;
 mod odd;
 mod output;
@@ -88,6 +89,7 @@ const ALL: &[&[(&str, Test)]] = &[
     exchanges::TESTS,
     databases::TESTS,
     databases::mongodb::TESTS,
+    messaging::TESTS,
     http2::TESTS,
     http2::nghttp::TESTS,
     http2::late::TESTS,

@@ -197,6 +197,14 @@ impl Role {
         }
     }
 
+    /// That of the other side.
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+
     /// The direction in which a process of this role moves requests.
     pub const fn requests(self) -> Direction {
         match self {

@@ -45,6 +45,12 @@ pub(super) trait Framing: fmt::Debug + Send {
 #[derive(Debug)]
 pub(super) struct Frames<F> {
     framing: F,
+    next: Next,
+}
+
+/// The frame that the next bytes belong to. It knows no framing.
+#[derive(Debug, Default)]
+pub(super) struct Next {
     head: Vec<u8>,
     began: Option<Call>,
     body: Option<Body>,
@@ -60,16 +66,41 @@ struct Body {
 
 impl<F: Framing> Frames<F> {
     pub(super) const fn new(framing: F) -> Self {
-        Self { framing, head: Vec::new(), began: None, body: None }
+        Self { framing, next: Next { head: Vec::new(), began: None, body: None } }
+    }
+}
+
+impl Next {
+    /// Takes bytes as [`Reader::step`] does. `read` is [`Framing::head`].
+    pub(super) fn step(
+        &mut self,
+        call: &Call,
+        input: &mut &[u8],
+        read: impl FnMut(&[u8]) -> Head,
+    ) -> Step<Frame> {
+        if self.body.is_none() && self.head(call, input, read).is_none() {
+            return Step::Malformed;
+        }
+        let Some(body) = &mut self.body else { return Step::More };
+        body.take(input);
+        match self.body.take_if(|body| body.left == 0) {
+            Some(Body { frame, .. }) => Step::Item(frame),
+            None => Step::More,
+        }
     }
 
     /// Takes the head; `None` when it is malformed.
-    fn head(&mut self, call: &Call, input: &mut &[u8]) -> Option<()> {
+    fn head(
+        &mut self,
+        call: &Call,
+        input: &mut &[u8],
+        mut read: impl FnMut(&[u8]) -> Head,
+    ) -> Option<()> {
         while let Some((&byte, rest)) = input.split_first() {
             *input = rest;
             let began = *self.began.get_or_insert(*call);
             self.head.push(byte);
-            match self.framing.head(&self.head) {
+            match read(&self.head) {
                 Head::More => {}
                 Head::Malformed => return None,
                 Head::Body { length, keep } => {
@@ -84,6 +115,29 @@ impl<F: Framing> Frames<F> {
             }
         }
         Some(())
+    }
+
+    /// As [`Reader::skip`].
+    pub(super) fn skip(&mut self, length: u64) -> bool {
+        let Some(Body { frame, left, .. }) = &mut self.body else { return false };
+        // A loss to the very end might be longer than it says.
+        if length == 0 || length >= *left {
+            return false;
+        }
+        *left -= length;
+        (frame.whole, frame.lost) = (false, true);
+        true
+    }
+
+    /// As [`Reader::held`].
+    pub(super) fn held(&self) -> usize {
+        self.head.len() + self.body.as_ref().map_or(0, |body| body.frame.body.len())
+    }
+
+    /// As [`Reader::unread`].
+    pub(super) fn unread(&self) -> usize {
+        let body = self.body.as_ref().map_or(0, |body| body.frame.size.saturating_sub(body.left));
+        self.head.len().saturating_add(usize::try_from(body).unwrap_or(usize::MAX))
     }
 }
 
@@ -105,40 +159,24 @@ impl<F: Framing> Reader for Frames<F> {
     type Item = Frame;
 
     fn step(&mut self, call: &Call, input: &mut &[u8]) -> Step<Frame> {
-        if self.body.is_none() && self.head(call, input).is_none() {
-            return Step::Malformed;
-        }
-        let Some(body) = &mut self.body else { return Step::More };
-        body.take(input);
-        match self.body.take_if(|body| body.left == 0) {
-            Some(Body { frame, .. }) => Step::Item(frame),
-            None => Step::More,
-        }
+        let Self { framing, next } = self;
+        next.step(call, input, |head| framing.head(head))
     }
 
     fn skip(&mut self, length: u64) -> bool {
-        let Some(Body { frame, left, .. }) = &mut self.body else { return false };
-        // A loss to the very end might be longer than it says.
-        if length == 0 || length >= *left {
-            return false;
-        }
-        *left -= length;
-        (frame.whole, frame.lost) = (false, true);
-        true
+        self.next.skip(length)
     }
 
     fn reset(&mut self) {
         self.framing.reset();
-        self.head.clear();
-        (self.began, self.body) = (None, None);
+        self.next = Next::default();
     }
 
     fn held(&self) -> usize {
-        self.head.len() + self.body.as_ref().map_or(0, |body| body.frame.body.len())
+        self.next.held()
     }
 
     fn unread(&self) -> usize {
-        let body = self.body.as_ref().map_or(0, |body| body.frame.size.saturating_sub(body.left));
-        self.head.len().saturating_add(usize::try_from(body).unwrap_or(usize::MAX))
+        self.next.unread()
     }
 }

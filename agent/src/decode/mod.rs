@@ -3,17 +3,22 @@
 //! One protocol a file. Decoders do no I/O and read no clock; malformed input never fails, it
 //! makes the connection [`Content::Opaque`].
 
+mod amqp;
 mod body;
 mod coding;
 mod connection;
+mod cursor;
 mod detect;
 mod dialogue;
+mod duplex;
 mod fields;
 mod frames;
 mod http1;
 pub(crate) mod http2;
 mod imap;
+mod kafka;
 mod mongodb;
+mod mqtt;
 mod mysql;
 mod operation;
 mod pending;
@@ -34,7 +39,7 @@ pub use self::{
     connection::Connection,
     fields::Fields,
     http2::{Grpc, Messages},
-    operation::{Operation, Outcome, System},
+    operation::{Messaging, Operation, Outcome, Purpose, System},
     protobuf::{Member, Schema, SchemaError, Value},
     sse::ServerEvent,
     websocket::{Close, Opcode, Unreadable, WebSocket},

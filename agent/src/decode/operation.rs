@@ -68,14 +68,53 @@ pub struct Operation {
     /// Values that were sent apart from the text, in order; `None` is the protocol's null. What is
     /// no text is in hexadecimal behind `\x`.
     pub parameters: Vec<Option<String>>,
-    /// How it ended; absent when no answer was seen.
+    /// How it ended; absent when no answer was seen. What the protocol does not answer ends at once.
     pub outcome: Option<Outcome>,
+    /// Whether the server asked, and the client answered, as with a message that is delivered.
+    pub by_server: bool,
+    /// What only messaging systems say.
+    pub messaging: Option<Box<Messaging>>,
     /// Bytes of the request, protocol framing included.
     pub request_size: u64,
     /// Bytes of the answer, likewise.
     pub response_size: u64,
     /// Whether some of it is not in the record: lost, or over a limit.
     pub truncated: bool,
+}
+
+/// What an operation of a messaging system says beside what all operations do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Messaging {
+    /// What is done with messages.
+    pub purpose: Option<Purpose>,
+    /// The client's name for itself.
+    pub client: Option<String>,
+    /// The group that the consumer belongs to.
+    pub group: Option<String>,
+    /// AMQP: what an exchange chooses queues by.
+    pub routing_key: Option<String>,
+    /// AMQP: the channel.
+    pub channel: Option<u16>,
+    /// AMQP: the number of the delivery on its channel.
+    pub delivery_tag: Option<u64>,
+    /// MQTT: the quality of service.
+    pub qos: Option<u8>,
+    /// MQTT: what answers name the packet by.
+    pub packet_id: Option<u16>,
+    /// Kafka: the version of the API.
+    pub version: Option<i16>,
+    /// Bytes of the message itself.
+    pub body_size: Option<u64>,
+}
+
+/// What is done with messages: OpenTelemetry's `messaging.operation.type`, seen from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// They go to the server.
+    Send,
+    /// They come from the server.
+    Receive,
 }
 
 /// The answer to an operation.
@@ -106,6 +145,8 @@ impl Operation {
             text: None,
             parameters: Vec::new(),
             outcome: None,
+            by_server: false,
+            messaging: None,
             request_size: 0,
             response_size: 0,
             truncated: false,
@@ -114,7 +155,13 @@ impl Operation {
 
     /// The direction of its first byte.
     pub(super) const fn begins(&self) -> Direction {
-        let requests = self.role.requests();
+        let requests = self.requests();
         if self.request_size > 0 { requests } else { requests.opposite() }
+    }
+
+    /// The direction that the request goes in.
+    pub const fn requests(&self) -> Direction {
+        let requests = self.role.requests();
+        if self.by_server { requests.opposite() } else { requests }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Content, Message, Operation, Outcome, Role, System, moved, protocol::Start};
+use super::{
+    Content, Message, Operation, Outcome, Role, System, frames::Frame, moved, protocol::Start,
+};
 use crate::capture::{Call, ConnectionKey};
 
 /// More requests than this without an answer are no connection that can be followed.
@@ -29,6 +31,13 @@ impl Pending {
         Self { operation, quiet: false, began }
     }
 
+    /// As [`Self::request`], of a side that need not be the client.
+    pub(super) fn asked_by(side: Role, system: System, role: Role, frame: &Frame) -> Self {
+        let mut pending = Self::request(system, role, frame.began, frame.size);
+        pending.operation.by_server = side == Role::Server;
+        pending
+    }
+
     /// What came without a request.
     pub(super) fn unasked(system: System, role: Role, began: Call, size: u64) -> Self {
         let mut operation = Operation::new(system, role);
@@ -40,16 +49,20 @@ impl Pending {
     /// How much memory it takes.
     fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let Operation { name, namespace, target, text: whole, parameters, .. } = &self.operation;
+        let Operation { name, namespace, target, text: whole, parameters, messaging, .. } =
+            &self.operation;
         let parameters = parameters.iter().map(|value| size_of_val(value) + text(value));
-        let texts = [name, namespace, target, whole].map(text);
-        size_of::<Self>() + texts.iter().sum::<usize>() + parameters.sum::<usize>()
+        let messaging = messaging.as_ref().map_or(0, |said| {
+            size_of_val(&**said) + text(&said.client) + text(&said.group) + text(&said.routing_key)
+        });
+        let texts = [name, namespace, target, whole].map(text).iter().sum::<usize>();
+        size_of::<Self>() + texts + parameters.sum::<usize>() + messaging
     }
 
     /// `last` is the call that moved the last byte of the answer, where that was seen.
     fn message(mut self, connection: ConnectionKey, last: Option<&Call>) -> Message {
         if self.operation.request_size > 0 && self.operation.outcome.is_some() {
-            let began = moved(&self.began, self.operation.role.requests());
+            let began = moved(&self.began, self.operation.requests());
             self.operation.duration_ns = last.and_then(|last| last.returned.checked_sub(began));
         }
         let content = Content::Operation(Box::new(self.operation));
@@ -170,6 +183,16 @@ impl<T> Queue<T> {
         }
         while !self.awaiting.is_empty() {
             self.end_front(None, out);
+        }
+    }
+
+    /// Likewise of those of which this is so, which may have lost it.
+    pub(super) fn lose_those(&mut self, lost: impl Fn(&T) -> bool, out: &mut Vec<Message>) {
+        while let Some(at) = self.position(&lost) {
+            let Some(asked) = self.get_mut(at) else { return };
+            asked.pending.operation.truncated |= asked.pending.operation.outcome.take().is_some();
+            self.begun = true;
+            self.end(at, None, out);
         }
     }
 

@@ -2,18 +2,24 @@
 
 use std::fmt;
 
-use super::{Message, Options, Role, http1, http2, imap, mongodb, mysql, postgresql, redis, smtp};
+use super::{
+    Message, Options, Role, amqp, http1, http2, imap, kafka, mongodb, mqtt, mysql, postgresql,
+    redis, smtp,
+};
 use crate::capture::{Call, ConnectionKey, Direction};
 
 /// All protocols that are decoded, the surest first: when several claim a connection by the same
 /// bytes, the first has it.
-pub(super) const FAMILIES: [Family; 10] = [
+pub(super) const FAMILIES: [Family; 13] = [
     http1::FAMILY,
     http2::FAMILY,
     postgresql::FAMILY,
     mongodb::FAMILY,
     mysql::FAMILY,
     redis::FAMILY,
+    mqtt::FAMILY,
+    amqp::FAMILY,
+    kafka::FAMILY,
     smtp::FAMILY,
     smtp::JOINED,
     imap::FAMILY,

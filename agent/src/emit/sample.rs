@@ -7,8 +7,9 @@ use bytes::Bytes;
 use crate::{
     capture::{Call, ConnectionKey, Direction, Endpoints, GapReason, Method, Socket},
     decode::{
-        Body, Close, Content, Exchange, Member, Message, Opcode, Operation, Outcome, Request,
-        Response, Role, ServerEvent, System, Unreadable, Value, Version, WebSocket,
+        Body, Close, Content, Exchange, Member, Message, Messaging, Opcode, Operation, Outcome,
+        Purpose, Request, Response, Role, ServerEvent, System, Unreadable, Value, Version,
+        WebSocket,
     },
     enrich::{Container, Library, Pod, Process, Record},
 };
@@ -114,6 +115,31 @@ pub(super) fn operation(system: System) -> Record {
         request_size: 40,
         response_size: 300,
         ..Operation::new(system, Role::Client)
+    })))
+}
+
+/// A message from a server, with all that messages may have.
+pub(super) fn delivery() -> Record {
+    let messaging = Messaging {
+        purpose: Some(Purpose::Receive),
+        client: Some("c".to_owned()),
+        group: Some("g".to_owned()),
+        routing_key: Some("k\u{1b}".to_owned()),
+        channel: Some(1),
+        delivery_tag: Some(2),
+        qos: Some(1),
+        packet_id: Some(3),
+        version: Some(4),
+        body_size: Some(30),
+    };
+    record(Content::Operation(Box::new(Operation {
+        name: Some("PUBLISH".to_owned()),
+        target: Some("cats/\u{1b}".to_owned()),
+        outcome: Some(Outcome::default()),
+        by_server: true,
+        messaging: Some(Box::new(messaging)),
+        request_size: 40,
+        ..Operation::new(System::Mqtt, Role::Client)
     })))
 }
 

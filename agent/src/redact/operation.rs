@@ -18,6 +18,11 @@ impl Redactor {
                 hide(target);
             }
         }
+        if let Some(said) = &mut operation.messaging {
+            let said = &mut **said;
+            let names = [&mut said.client, &mut said.group, &mut said.routing_key];
+            names.into_iter().flatten().for_each(|name| self.string(name));
+        }
         let texts = operation.text.iter_mut().chain(&mut operation.target);
         let texts = texts.chain(&mut operation.namespace);
         texts.chain(operation.parameters.iter_mut().flatten()).for_each(|text| self.string(text));

@@ -2,7 +2,8 @@ use super::*;
 use crate::{
     capture::{Call, Direction},
     decode::{
-        Close, Grpc, Member, Opcode, Operation, Request, Response, Role, System, Value, Version,
+        Close, Grpc, Member, Messaging, Opcode, Operation, Request, Response, Role, System, Value,
+        Version,
     },
 };
 
@@ -152,6 +153,20 @@ fn no_secret_of_an_operation_is_left() {
         "SET PASSWORD = *******************",
     );
     operation(Postgresql, "SELECT", "SELECT 'a' FROM cats", "SELECT 'a' FROM cats");
+}
+
+#[test]
+fn names_of_messages_are_masked_as_text_is() {
+    let name = || Some("own-12".to_owned());
+    let said =
+        Messaging { client: name(), group: name(), routing_key: name(), ..Messaging::default() };
+    let content = Content::Operation(Box::new(Operation {
+        target: name(),
+        messaging: Some(Box::new(said)),
+        ..Operation::new(System::Amqp, Role::Client)
+    }));
+    let Content::Operation(operation) = redacted(content) else { panic!("no operation") };
+    assert!(!format!("{operation:?}").contains("own-12"), "{operation:?}");
 }
 
 #[test]

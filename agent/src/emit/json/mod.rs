@@ -4,6 +4,7 @@ mod body;
 pub(super) mod finding;
 mod grpc;
 mod http;
+mod messaging;
 mod network;
 mod operation;
 mod origin;

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use super::messaging::Messaging;
 use crate::decode::{Operation, Outcome, System};
 
 /// The part of a line that is named after what kind of system it is.
@@ -32,22 +33,6 @@ pub(super) struct Db<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Messaging<'a> {
-    system: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operation: Option<Named<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    destination: Option<Named<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    request: Size,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<Response<'a>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    truncated: bool,
-}
-
-#[derive(Serialize)]
 pub(super) struct Mail<'a> {
     system: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,8 +47,8 @@ pub(super) struct Mail<'a> {
 }
 
 #[derive(Serialize)]
-struct Named<'a> {
-    name: &'a str,
+pub(super) struct Named<'a> {
+    pub(super) name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -78,12 +63,12 @@ struct Query<'a> {
 struct Parameters<'a>(&'a [Option<String>]);
 
 #[derive(Serialize)]
-struct Size {
-    size: u64,
+pub(super) struct Size {
+    pub(super) size: u64,
 }
 
 #[derive(Serialize)]
-struct Response<'a> {
+pub(super) struct Response<'a> {
     size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_code: Option<&'a str>,
@@ -124,15 +109,9 @@ impl<'a> Part<'a> {
                 response,
                 truncated,
             }),
-            System::Kafka | System::Amqp | System::Mqtt => Self::Messaging(Messaging {
-                system,
-                operation: name,
-                destination: target,
-                text,
-                request,
-                response,
-                truncated,
-            }),
+            System::Kafka | System::Amqp | System::Mqtt => {
+                Self::Messaging(Messaging::of(operation))
+            }
             System::Smtp | System::Imap => {
                 Self::Mail(Mail { system, command: name, text, request, response, truncated })
             }
@@ -141,7 +120,7 @@ impl<'a> Part<'a> {
 }
 
 impl<'a> Response<'a> {
-    fn of(operation: &'a Operation) -> Option<Self> {
+    pub(super) fn of(operation: &'a Operation) -> Option<Self> {
         let Outcome { code, message, failed, returned, affected } = operation.outcome.as_ref()?;
         Some(Self {
             size: operation.response_size,

@@ -345,6 +345,38 @@ fn operations_by_the_kind_of_their_system() {
 }
 
 #[test]
+fn what_only_messages_have() {
+    check(
+        &sample::delivery(),
+        false,
+        &[
+            ("/type", Some(json!("mqtt"))),
+            ("/kind", Some(json!("client"))),
+            (
+                "/messaging",
+                Some(json!({
+                    "system": "mqtt",
+                    "operation": {"name": "PUBLISH", "type": "receive"},
+                    "destination": {"name": "cats/\u{1b}"},
+                    "client": {"id": "c"},
+                    "consumer": {"group": {"name": "g"}},
+                    "message": {"body": {"size": 30}},
+                    "mqtt": {"qos": 1, "packet_id": 3},
+                    "amqp": {"channel": 1},
+                    "rabbitmq": {
+                        "destination": {"routing_key": "k\u{1b}"},
+                        "message": {"delivery_tag": 2},
+                    },
+                    "kafka": {"api_version": 4},
+                    "request": {"size": 40},
+                })),
+            ),
+            ("/error", None),
+        ],
+    );
+}
+
+#[test]
 fn exchanges_of_http2_and_grpc() {
     let mut record = sample::http();
     let exchange = sample::exchange(&mut record);

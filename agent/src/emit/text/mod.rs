@@ -31,7 +31,9 @@ use super::{
 };
 use crate::{
     capture::{Direction, Endpoints},
-    decode::{Body, Content, Exchange, Fields, Operation, Outcome, Request, Role, Value},
+    decode::{
+        Body, Content, Exchange, Fields, Messaging, Operation, Outcome, Request, Role, Value,
+    },
     enrich::Record,
     terminal::{Width, cut},
 };
@@ -206,7 +208,7 @@ impl Text {
             &format!("{:>8} ", request.to_string()),
             &format!("{:>8}{mark}", response.to_string()),
         );
-        let what = kind(side(operation.role), &name);
+        let what = kind(arrow(operation.requests()), &name);
         let mut system = operation.system.as_str().to_owned();
         if let Some(namespace) = &operation.namespace {
             system += &format!(" {}", Escaped(namespace.as_bytes()));
@@ -353,16 +355,32 @@ fn process(record: &Record, limit: Option<usize>) -> String {
 fn subject(operation: &Operation) -> String {
     let text = operation.text.as_deref().or(operation.target.as_deref()).unwrap_or_default();
     let mut subject = Escaped(text.as_bytes()).to_string();
-    let Some(outcome) = &operation.outcome else { return subject };
-    let counts = [(outcome.returned, "returned"), (outcome.affected, "affected")];
-    let counts = counts.iter().filter_map(|(n, what)| n.map(|n| format!("{n} {what}")));
-    let message = outcome.message.as_ref().filter(|_| outcome.failed);
+    let outcome = operation.outcome.as_ref();
+    let count = |n: Option<u64>, what| n.map(|n| format!("{n} {what}"));
+    let counts = outcome.into_iter().flat_map(|outcome| {
+        [count(outcome.returned, "returned"), count(outcome.affected, "affected")]
+    });
+    let counts = counts.flatten();
+    let message =
+        outcome.filter(|outcome| outcome.failed).and_then(|failed| failed.message.as_ref());
     let message = message.map(|message| Escaped(message.as_bytes()).to_string());
-    let notes: Vec<_> = counts.chain(message).collect();
+    let said = operation.messaging.iter().flat_map(|said| said_of(said));
+    let notes: Vec<_> = said.chain(counts).chain(message).collect();
     if !notes.is_empty() {
         subject += &format!(" ({})", notes.join(", "));
     }
     subject
+}
+
+/// What a message has beside its destination.
+fn said_of(said: &Messaging) -> impl Iterator<Item = String> {
+    let texts = [(&said.routing_key, "key"), (&said.group, "group")].into_iter();
+    let texts = texts.filter_map(|(text, name)| {
+        text.as_ref().map(|text| format!("{name} {}", Escaped(text.as_bytes())))
+    });
+    let qos = said.qos.map(|qos| format!("qos {qos}"));
+    let size = said.body_size.map(|size| format!("body {}", Size(size)));
+    texts.chain(qos).chain(size)
 }
 
 const fn side(role: Role) -> &'static str {

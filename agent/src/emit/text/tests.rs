@@ -311,4 +311,9 @@ fn an_operation_is_a_line() {
         "20:24:52.708  web           curl[41]          ← ?         42P01         -       0 B       30 B~  \
          mysql  (no table \\u{1b}[31m)\n",
     );
+    check(
+        &sample::delivery(),
+        "20:24:52.708  web           curl[41]          ← PUBLISH      ok         -      40 B        0 B   \
+         mqtt cats/\\u{1b} (key k\\u{1b}, group g, qos 1, body 30 B)\n",
+    );
 }
