@@ -49,7 +49,7 @@ fn probed_anew_while_it_runs(node: &Node) -> Result<()> {
         fs::set_permissions(&library, Permissions::from_mode(0o644 + changes % 2))?;
         node.pace_with(folder.path())?.end()?;
     }
-    let cost = calling.join().map_err(|_| anyhow!("the caller panicked"))??;
+    let cost = calling.join().map_err(|_panic| anyhow!("the caller panicked"))??;
     let ended = agent.stop()?;
     let (summary, expect) = (ended.summary()?, cost.calls * MESSAGE);
     ensure!(changes > 2, "too little was changed");

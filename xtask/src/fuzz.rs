@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: libFuzzer on each decoder, by cargo-fuzz; see `fuzz/`.
 
-use std::{env, fs, process::Command};
+use std::{env, fs, num::NonZero, process::Command, sync::Mutex, thread};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{
     command,
@@ -37,23 +37,45 @@ pub(crate) fn fuzz(args: &Args) -> Result<()> {
         bail!("no target is called {unknown}, there are {}", known.join(", "));
     }
     let chosen = if args.targets.is_empty() { &known } else { &args.targets };
-    for target in chosen {
-        eprintln!("xtask: fuzzing {target} for {} s", args.seconds);
-        run(target, args.seconds)
-            .with_context(|| format!("what was found is in fuzz/artifacts/{target}"))?;
-    }
-    Ok(())
+    // Together they would wait for each other's.
+    command::run(cargo_fuzz()?.args(["fuzz", "build", "--sanitizer", "none"]))?;
+    let left = Mutex::new(chosen.iter());
+    let next = || left.lock().ok()?.next();
+    let work = || -> Result<()> {
+        while let Some(target) = next() {
+            eprintln!("xtask: fuzzing {target} for {} s", args.seconds);
+            run(target, args.seconds)
+                .with_context(|| format!("what was found is in fuzz/artifacts/{target}"))?;
+        }
+        Ok(())
+    };
+    // One on each processor.
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_panic| anyhow!("a worker panicked"))?)
+    })
 }
 
 fn run(target: &str, seconds: u32) -> Result<()> {
-    let mut fuzz = Command::new(packages::cargo_tool("cargo-fuzz")?);
+    let mut fuzz = cargo_fuzz()?;
     // Without a sanitizer a stable compiler will do: the decoders have no unsafe code.
-    fuzz.current_dir(workspace::root()).args(["fuzz", "run", "--sanitizer", "none", target, "--"]);
-    fuzz.arg(format!("-max_total_time={seconds}")).args(LIMITS).args(["-print_final_stats=1"]);
+    fuzz.args(["fuzz", "run", "--sanitizer", "none", target, "--"]);
+    fuzz.arg(format!("-max_total_time={seconds}")).args(LIMITS);
+    // It tells a line for each input that is new: too much, of several at once.
+    fuzz.args(["-print_final_stats=1", "-verbosity=0"]);
+    command::run(&mut fuzz)
+}
+
+fn cargo_fuzz() -> Result<Command> {
+    let mut fuzz = Command::new(packages::cargo_tool("cargo-fuzz")?);
+    fuzz.current_dir(workspace::root());
     if let Some(cargo) = env::var_os("CARGO") {
         fuzz.env("CARGO", cargo);
     }
-    command::run(&mut fuzz)
+    Ok(fuzz)
 }
 
 /// The names of the files.

@@ -81,9 +81,10 @@ scenarios! { SCENARIOS by check:
     gap_in_a_head
     head_requests
     joined_in_the_middle
+    mqtt
     nginx_gzip_chunked
     nginx_server
-    opaque_mqtt
+    opaque_xmpp
     pipelining
     process_exit
     python_keep_alive
