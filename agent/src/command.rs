@@ -60,13 +60,21 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("failed to start the runtime")
 }
 
-/// What decodes does not take the processor from a program at the moment that records come, and does
-/// more at once when its turn comes (sched(7), `SCHED_BATCH`): the program is the one that is traced,
-/// or its client.
+/// What decodes gives way to a program that has something to do, and does more at once when its turn
+/// comes: the program is the one that is traced, or its client. By its policy it does not take the
+/// processor from one (sched(7), `SCHED_BATCH`), by its long slice it is one's at once that wakes up
+/// (`sched_runtime` of sched_setattr(2), Linux 6.12). It has its fair share of the processor all the same.
 fn work_in_batches() {
-    // SAFETY: all zeroes are the parameters of this policy; it concerns the calling thread only.
-    // Where it is forbidden, nothing changes.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &std::mem::zeroed()) };
+    /// The longest, in nanoseconds.
+    const SLICE: u64 = 100_000_000;
+    // SAFETY: plain integers, of which all zeroes are the parameters of the policy.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    attributes.size = u32::try_from(size_of::<libc::sched_attr>()).unwrap_or_default();
+    attributes.sched_policy = libc::SCHED_BATCH.cast_unsigned();
+    attributes.sched_runtime = SLICE;
+    // SAFETY: it reads the structure, and concerns the calling thread only. Where it is forbidden,
+    // nothing changes.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
 /// The agent's own log, on standard error. It never carries plaintext.
