@@ -73,6 +73,11 @@ impl Framing {
         }
     }
 
+    /// Whether there is no body.
+    pub(super) const fn is_empty(&self) -> bool {
+        matches!(self, Self::Length(0))
+    }
+
     /// Reads on, up to the next piece of the body.
     pub(super) fn step<'a>(&mut self, input: &mut &'a [u8]) -> BodyStep<'a> {
         match self {

@@ -32,7 +32,40 @@ pub(super) trait Head: Sized {
 
     /// Reads a whole head. `None` when it is none.
     fn parse(bytes: &[u8]) -> Option<Self>;
+
+    /// Whether it cannot be the end of another head whose beginning was lost.
+    fn is_certain(&self) -> bool;
 }
+
+/// Methods that are not the end of another one (IANA's registry of methods): `AD` would be that of
+/// `HEAD`, `PATCH` that of `PROPPATCH`.
+const CERTAIN: [&str; 25] = [
+    "GET",
+    "POST",
+    "PUT",
+    "HEAD",
+    "DELETE",
+    "OPTIONS",
+    "CONNECT",
+    "TRACE",
+    "QUERY",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+    "ACL",
+    "MERGE",
+    "CHECKIN",
+    "UNCHECKOUT",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "REBIND",
+    "UNLINK",
+];
 
 impl Head for Request {
     fn probe(bytes: &[u8]) -> Probe {
@@ -53,6 +86,10 @@ impl Head for Request {
             body: Body::default(),
         })
     }
+
+    fn is_certain(&self) -> bool {
+        self.method.as_deref().is_some_and(|method| CERTAIN.contains(&method))
+    }
 }
 
 impl Head for Response {
@@ -72,6 +109,11 @@ impl Head for Response {
             trailers: Fields::default(),
             body: Body::default(),
         })
+    }
+
+    /// It begins with `HTTP/`.
+    fn is_certain(&self) -> bool {
+        true
     }
 }
 

@@ -208,6 +208,7 @@ impl Http1 {
                         return Some(length + input.len());
                     };
                     let (interim, last) = (is_interim(&head), is_last(&head, method));
+                    let doubtful = method.is_none() && !framing.is_empty();
                     if interim {
                         self.responses.next_message();
                         continue;
@@ -218,7 +219,11 @@ impl Http1 {
                     let half = Half::new(head, length, call, &self.options);
                     self.exchanges.response(began, half, out);
                     self.events = codings.and_then(|codings| self.listen(&codings));
-                    self.responses.body(framing);
+                    if doubtful {
+                        self.responses.body_or_none(framing);
+                    } else {
+                        self.responses.body(framing);
+                    }
                     if last {
                         self.exchanges.end_response(Some(call), out);
                         // A request whose end was not seen hides where frames begin.

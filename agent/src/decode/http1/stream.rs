@@ -21,8 +21,21 @@ pub(super) struct Stream<H> {
 #[derive(Debug)]
 enum State {
     Head(Start),
-    Body(Framing),
+    /// `before` are bytes in front of the input that were taken for something else.
+    Body {
+        framing: Framing,
+        before: &'static [u8],
+    },
+    /// A body, unless the request was HEAD, which is not known. So many of the bytes are like the
+    /// first of another response.
+    Doubt {
+        framing: Framing,
+        alike: usize,
+    },
 }
+
+/// How each response begins.
+const RESPONSE: &[u8] = b"HTTP/1.";
 
 /// The bytes of a head so far; none between messages.
 #[derive(Debug, Default)]
@@ -64,21 +77,65 @@ impl<H: Head> Stream<H> {
     pub(super) fn step<'a>(&mut self, call: &Call, input: &mut &'a [u8]) -> Step<'a, H> {
         match &mut self.state {
             State::Head(start) => start.step(call, input),
-            State::Body(framing) => match framing.step(input) {
-                BodyStep::More => Step::More,
-                BodyStep::Data(data) => Step::Body(data),
-                BodyStep::Malformed => Step::Malformed { held: 0 },
-                BodyStep::End => {
-                    self.next_message();
-                    Step::End
+            State::Body { framing, before } => {
+                let mut step = framing.step(before);
+                if matches!(step, BodyStep::More) {
+                    step = framing.step(input);
                 }
-            },
+                let left = *before;
+                match step {
+                    BodyStep::More => Step::More,
+                    BodyStep::Data(data) => Step::Body(data),
+                    BodyStep::Malformed => Step::Malformed { held: 0 },
+                    BodyStep::End => {
+                        self.begin(call, left);
+                        Step::End
+                    }
+                }
+            }
+            State::Doubt { alike, .. } => {
+                let wanted = RESPONSE.get(*alike..).unwrap_or_default();
+                let same =
+                    wanted.iter().zip(*input).take_while(|(one, other)| one == other).count();
+                *alike += same;
+                *input = input.get(same..).unwrap_or_default();
+                if same == wanted.len() {
+                    self.begin(call, RESPONSE);
+                    return Step::End;
+                }
+                if input.is_empty() {
+                    return Step::More;
+                }
+                self.believe();
+                self.step(call, input)
+            }
         }
+    }
+
+    /// It was a body after all.
+    fn believe(&mut self) {
+        if let State::Doubt { framing, alike } = &mut self.state {
+            let framing = std::mem::replace(framing, Framing::UntilClose);
+            let before = RESPONSE.get(..*alike).unwrap_or_default();
+            self.state = State::Body { framing, before };
+        }
+    }
+
+    /// The next message began with these bytes.
+    fn begin(&mut self, call: &Call, bytes: &[u8]) {
+        let began = (!bytes.is_empty()).then_some(*call);
+        let start = Start { in_sync: true, began, bytes: bytes.to_vec(), ..Start::default() };
+        self.state = State::Head(start);
     }
 
     /// How the body of the message whose head came last ends.
     pub(super) fn body(&mut self, framing: Framing) {
-        self.state = State::Body(framing);
+        self.state = State::Body { framing, before: &[] };
+    }
+
+    /// Likewise, of a response, while it is not known whether its request lets it have a body.
+    pub(super) fn body_or_none(&mut self, framing: Framing) {
+        self.state = State::Doubt { framing, alike: 0 };
     }
 
     /// The message is over: another one starts with the next byte.
@@ -94,8 +151,8 @@ impl<H: Head> Stream<H> {
     /// Passes over lost bytes.
     pub(super) fn skip(&mut self, length: u64) -> Skip {
         let skip = match &mut self.state {
-            State::Head(_) => Skip::Lost,
-            State::Body(framing) => framing.skip(length),
+            State::Head(_) | State::Doubt { .. } => Skip::Lost,
+            State::Body { framing, .. } => framing.skip(length),
         };
         match skip {
             Skip::Within => {}
@@ -109,7 +166,8 @@ impl<H: Head> Stream<H> {
     pub(super) fn unread(&self) -> usize {
         match &self.state {
             State::Head(start) => start.bytes.len(),
-            State::Body(_) => 0,
+            State::Body { .. } => 0,
+            State::Doubt { alike, .. } => *alike,
         }
     }
 
@@ -120,7 +178,11 @@ impl<H: Head> Stream<H> {
 
     /// Whether the end of the connection is the end of the message.
     pub(super) const fn ends_with_connection(&self) -> bool {
-        matches!(self.state, State::Body(Framing::UntilClose))
+        matches!(
+            self.state,
+            State::Body { framing: Framing::UntilClose, .. }
+                | State::Doubt { framing: Framing::UntilClose, .. }
+        )
     }
 }
 
@@ -162,7 +224,7 @@ impl Start {
         }
         let length = head_end(input, 0).filter(|length| *length <= HEAD_LIMIT)?;
         let (head, rest) = input.split_at_checked(length)?;
-        let head = H::parse(head)?;
+        let head = H::parse(head).filter(|head| self.in_sync || head.is_certain())?;
         *input = rest;
         Some(Step::Head { began: *call, head, length })
     }
@@ -187,6 +249,7 @@ impl Start {
 
     fn parse<'a, H: Head>(&mut self, end: usize, held: usize, input: &mut &'a [u8]) -> Step<'a, H> {
         let head = self.bytes.get(..end).filter(|head| head.len() <= HEAD_LIMIT).and_then(H::parse);
+        let head = head.filter(|head| self.in_sync || head.is_certain());
         let (Some(head), Some(began)) = (head, self.began) else {
             return self.refuse(held, input);
         };

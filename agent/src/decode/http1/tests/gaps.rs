@@ -309,3 +309,28 @@ fn check_pairs(events: &[Event]) {
         assert_eq!(named.unwrap(), request.target.unwrap().as_bytes(), "{events:?}");
     }
 }
+
+/// What is left of a method is none: `AD` of `HEAD`, `PATCH` of `PROPPATCH`.
+#[test]
+fn the_end_of_a_method_is_no_request() {
+    for left in ["AD", "PATCH", "LOCK", "X"] {
+        let cut = tx(format!("{left} /a HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let events = [tx_gap(3), cut, get("/b"), ok("b"), End];
+        // The response may be that of the request that was cut.
+        check(&events, &["gap Transmit 3", "GET /b [0 ] > -", "- > 200 [1 b]"]);
+    }
+}
+
+/// A response has no body when its request was HEAD, which is not known here.
+#[test]
+fn a_response_to_an_unknown_request_may_have_no_body() {
+    let head = |length| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    let next = "HTTP/1.1 404 No\r\nContent-Length: 1\r\n\r\nx";
+    for length in [2, 50] {
+        check(&[rx(head(length) + next), End], &["- > 200 [0 ]", "- > 404 [1 x]"]);
+    }
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    check(&[rx(chunked.to_owned() + next), End], &["- > 200 [0 ]", "- > 404 [1 x]"]);
+    check(&[rx(head(4) + "HTTP" + next), End], &["- > 200 [4 HTTP]", "- > 404 [1 x]"]);
+    check(&[rx(head(4) + "HTML"), End], &["- > 200 [4 HTML]"]);
+}

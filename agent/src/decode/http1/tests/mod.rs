@@ -2,6 +2,7 @@
 
 mod gaps;
 mod hostile;
+mod many;
 mod messages;
 mod splits;
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 
 use crate::{
     capture::{Call, ConnectionKey, Direction, GapReason},
-    decode::{Body, Connection, Content, Exchange, Message, Options, Role},
+    decode::{Body, Connection, Content, Exchange, Message, Options, Request, Response, Role},
     reassemble::{Segment, SegmentContent},
 };
 
