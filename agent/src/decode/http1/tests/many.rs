@@ -164,7 +164,7 @@ fn is_part(told: &Exchange, whole: &[Exchange]) -> bool {
         number
     });
     let answered = told.response.as_ref().map(|response| {
-        let (number, of) = numbered(&response.headers.first("n").unwrap());
+        let (number, of) = numbered(response.headers.first("n").unwrap());
         let expect = of.response.as_ref().unwrap();
         let body = if response.body.truncated { &response.body } else { &expect.body };
         let expect = Response { body: body.clone(), ..expect.clone() };
