@@ -167,6 +167,7 @@ impl Http1 {
                     let half = Half::new(head, length, call, &self.options);
                     if self.exchanges.request(began, half, out) && no_body {
                         self.end_without_body(out);
+                        self.responses.next_message();
                     }
                     self.requests.body(framing);
                 }
@@ -175,7 +176,7 @@ impl Http1 {
                         request.push(bytes, call);
                     }
                 }
-                Step::End => self.exchanges.end_request(Some(call), out),
+                Step::End | Step::NoBody => self.exchanges.end_request(Some(call), out),
                 Step::Malformed { held } if self.exchanges.may_upgrade() => {
                     // The threads of a program may use the new protocol before the old one's
                     // last call was seen to return.
@@ -196,9 +197,6 @@ impl Http1 {
         mut input: &[u8],
         out: &mut Vec<Message>,
     ) -> Option<usize> {
-        if status_line(input) == Probe::Start && self.exchanges.may_lack_body() {
-            self.end_without_body(out);
-        }
         loop {
             match self.responses.step(call, &mut input) {
                 Step::More => return None,
@@ -241,6 +239,7 @@ impl Http1 {
                     self.events = None;
                     self.exchanges.end_response(Some(call), out);
                 }
+                Step::NoBody => self.end_without_body(out),
                 Step::Malformed { held } => return Some(held + input.len()),
             }
         }
@@ -258,7 +257,6 @@ impl Http1 {
     fn end_without_body(&mut self, out: &mut Vec<Message>) {
         self.events = None;
         self.exchanges.end_response(None, out);
-        self.responses.next_message();
     }
 
     fn requests_lost(&mut self, length: u64, out: &mut Vec<Message>) {

@@ -63,6 +63,8 @@ pub(super) enum Step<'a, H> {
     Body(&'a [u8]),
     /// The message ended before the rest of the input.
     End,
+    /// It has no body, though its head says so: the next message has begun.
+    NoBody,
     /// Not HTTP; so many bytes of it were taken from earlier inputs, none from this one.
     Malformed { held: usize },
 }
@@ -101,7 +103,7 @@ impl<H: Head> Stream<H> {
                 *input = input.get(same..).unwrap_or_default();
                 if same == wanted.len() {
                     self.begin(call, RESPONSE);
-                    return Step::End;
+                    return Step::NoBody;
                 }
                 if input.is_empty() {
                     return Step::More;
