@@ -177,8 +177,8 @@ pub enum Function {
     Shutdown = 14,
     /// `int BIO_write(BIO *, const void *, int)`, or what lies below it with a `size_t`.
     BioWrite = 15,
-    /// Near the end of a function that reads: what was moved is known, and [`Places`] say where the
-    /// arguments are.
+    /// Near the end of a function like `SSL_read_ex`, as which its records are told: what was moved is
+    /// known, and [`Places`] say where the arguments are.
     ReadEnd = 16,
     /// `int SSL_do_handshake(SSL *)`: moves nothing of the process, but uses the socket.
     Handshake = 17,
@@ -212,9 +212,7 @@ impl Function {
     /// [`direction::TRANSMIT`] or [`direction::RECEIVE`], for a function that moves bytes.
     pub const fn direction(self) -> u8 {
         match self {
-            Self::Read | Self::ReadEx | Self::ReadEarlyData | Self::Peek | Self::ReadEnd => {
-                direction::RECEIVE
-            }
+            Self::Read | Self::ReadEx | Self::ReadEarlyData | Self::Peek => direction::RECEIVE,
             _ => direction::TRANSMIT,
         }
     }
@@ -230,17 +228,12 @@ impl Function {
                 | Self::WriteEx2
                 | Self::ReadEarlyData
                 | Self::WriteEarlyData
-                | Self::ReadEnd
         )
     }
 
     /// Whether a call is followed from its entry to its return.
     pub const fn is_followed(self) -> bool {
-        match self {
-            Self::Sendfile | Self::Peek | Self::Handshake => true,
-            Self::ReadEnd => false,
-            _ => self.carries_payload(),
-        }
+        self.carries_payload() || matches!(self, Self::Sendfile | Self::Peek | Self::Handshake)
     }
 
     /// The argument, counted from 0, through which the length comes back: a `size_t *`. `None`

@@ -16,7 +16,7 @@ use super::{
 
 /// Every function that a probe goes on, in the order in which they are attached: what moves bytes
 /// first. Each is optional: CPython calls only the `_ex` functions, BoringSSL has none of them.
-const FUNCTIONS: [(&str, Function); 19] = [
+const FUNCTIONS: [(&str, Function); 20] = [
     ("SSL_write", Function::Write),
     ("SSL_read", Function::Read),
     ("SSL_write_ex", Function::WriteEx),
@@ -24,6 +24,8 @@ const FUNCTIONS: [(&str, Function); 19] = [
     ("SSL_write_ex2", Function::WriteEx2),
     ("SSL_write_early_data", Function::WriteEarlyData),
     ("SSL_read_early_data", Function::ReadEarlyData),
+    // All handshakes that the program asks for; others happen inside reads and writes.
+    ("SSL_do_handshake", Function::Handshake),
     ("SSL_sendfile", Function::Sendfile),
     ("SSL_free", Function::Free),
     ("SSL_clear", Function::Clear),
@@ -37,9 +39,6 @@ const FUNCTIONS: [(&str, Function); 19] = [
     ("SSL_set_rfd", Function::SetDescriptor),
     ("SSL_set_wfd", Function::SetDescriptor),
 ];
-
-/// What every handshake goes through that the program asks for; others happen inside reads and writes.
-const HANDSHAKE: &str = "SSL_do_handshake";
 
 /// The probes of the file; empty when it does not contain a library of this family.
 pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
@@ -58,17 +57,22 @@ pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
         .filter(|export| !exports.is_covered(elf, export))
         .partition(|export| export.function.carries_payload());
     let internal = exports.internal_write(elf).zip(exports.internal_read(elf));
-    // A peek calls nothing that is probed then.
-    let needed = |export: &&Export<'_>| internal.is_none() || export.function != Function::Peek;
+    let ends = internal.as_ref().and_then(|_| exports.read_ends(elf));
+    let needed = |export: &&Export<'_>| match export.function {
+        // It calls nothing that is probed then.
+        Function::Peek => internal.is_none(),
+        // Else reads tell the sockets of connections.
+        Function::Handshake => ends.is_some(),
+        _ => true,
+    };
+    let rest: Vec<_> = rest.into_iter().filter(needed).collect();
     let payload: Vec<_> = match internal {
         Some((write, read)) => {
-            let reads = exports.read_ends(elf).unwrap_or_else(|| vec![read]);
-            [write].into_iter().chain(reads).collect()
+            [write].into_iter().chain(ends.unwrap_or_else(|| vec![read])).collect()
         }
         None => payload.into_iter().filter_map(|export| export.probe(elf)).collect(),
     };
-    let rest = rest.into_iter().filter(needed);
-    payload.into_iter().chain(rest.filter_map(|export| export.probe(elf))).collect()
+    payload.into_iter().chain(rest.into_iter().filter_map(|export| export.probe(elf))).collect()
 }
 
 /// The probe on what takes ciphertext from the library: `BIO_write(BIO *, const void *, int)`, or
@@ -188,10 +192,7 @@ impl<'d> Exports<'d> {
                 probes.push(probe);
             }
         }
-        let symbol = elf.functions().find(|symbol| symbol.name == HANDSHAKE.as_bytes())?;
-        let handshake = Export { name: HANDSHAKE, function: Function::Handshake, symbol };
-        probes.push(handshake.probe(elf)?);
-        planned.then_some(probes)
+        (planned && self.symbol(Function::Handshake).is_some()).then_some(probes)
     }
 
     /// The functions that all reads end in.
