@@ -143,23 +143,25 @@ fn timeless(messages: &[Message]) -> Vec<Operation> {
     operations
 }
 
-/// Splits every event at every byte: nothing changes.
-fn splits_change_nothing(events: &[Event]) {
-    let expect = timeless(&decode(events));
-    for (index, event) in events.iter().enumerate() {
-        let Event::Data(direction, bytes) = event else { continue };
-        for at in 1..bytes.len() {
+/// The same with one event split, at each byte of each.
+pub(super) fn splits(events: &[Event]) -> impl Iterator<Item = Vec<Event>> {
+    events.iter().enumerate().flat_map(move |(index, event)| {
+        let (direction, bytes) = match event {
+            Event::Data(direction, bytes) => (*direction, &bytes[..]),
+            Event::Gap(direction, _) => (*direction, &[][..]),
+        };
+        (1..bytes.len()).map(move |at| {
             let (head, tail) = bytes.split_at(at);
-            let halves = [head, tail].map(|half| Event::Data(*direction, half.to_vec()));
+            let halves = [head, tail].map(|half| Event::Data(direction, half.to_vec()));
             let mut split = events.to_vec();
             split.splice(index..=index, halves);
-            assert_eq!(timeless(&decode(&split)), expect, "{split:?}");
-        }
-    }
+            split
+        })
+    })
 }
 
 /// The same in pieces of random sizes.
-fn pieces(events: &[Event], largest: usize, random: &mut Random) -> Vec<Event> {
+pub(super) fn pieces(events: &[Event], largest: usize, random: &mut Random) -> Vec<Event> {
     let mut split = Vec::new();
     for event in events {
         let Event::Data(direction, mut bytes) = event.clone() else { continue };
@@ -172,13 +174,13 @@ fn pieces(events: &[Event], largest: usize, random: &mut Random) -> Vec<Event> {
     split
 }
 
-/// Loses stretches of some events, and returns what is told then.
-pub(super) fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) -> Vec<Operation> {
-    let mut trial = Trial::new();
+/// The same, with a stretch of some events lost.
+pub(super) fn lossy(events: &[Event], random: &mut Random, one_in: usize) -> Vec<Event> {
+    let mut left = Vec::new();
     for event in events {
         let Event::Data(direction, bytes) = event else { continue };
         if random.below(one_in) > 0 {
-            trial.push(event);
+            left.push(event.clone());
             continue;
         }
         let from = random.below(bytes.len());
@@ -189,9 +191,14 @@ pub(super) fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) ->
             Event::Data(*direction, bytes[to..].to_vec()),
         ];
         let empty = |piece: &Event| matches!(piece, Event::Data(_, bytes) if bytes.is_empty());
-        pieces.iter().filter(|piece| !empty(piece)).for_each(|piece| trial.push(piece));
+        left.extend(pieces.into_iter().filter(|piece| !empty(piece)));
     }
-    operations(&trial.finish())
+    left
+}
+
+/// What is told when stretches of some events are lost.
+pub(super) fn with_gaps(events: &[Event], random: &mut Random, one_in: usize) -> Vec<Operation> {
+    operations(&decode(&lossy(events, random, one_in)))
 }
 
 /// Changed bytes of a conversation, and noise: no panic, bounded memory.
@@ -221,6 +228,28 @@ fn noise(events: &[Event], bytes: usize, random: &mut Random) {
     }
 }
 
+/// The tests that every such decoder has, with a conversation of its own; so many of 10,000 exchanges
+/// are told whole where some bytes are lost.
+macro_rules! tests {
+    ($talk:ident, $least:literal) => {
+        #[test]
+        fn splitting_changes_nothing() {
+            crate::decode::trial::splitting_changes_nothing($talk);
+        }
+
+        #[test]
+        fn gaps_make_nothing_wrong() {
+            crate::decode::trial::gaps_make_nothing_wrong($talk, $least);
+        }
+
+        #[test]
+        fn noise_never_panics() {
+            crate::decode::trial::noise_never_panics($talk);
+        }
+    };
+}
+pub(super) use tests;
+
 /// So many exchanges of a protocol, each told with a text of its own.
 pub(super) type Talk = fn(usize, &mut Random) -> Vec<Event>;
 
@@ -230,7 +259,11 @@ const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 /// it into single bytes and pieces of random sizes.
 pub(super) fn splitting_changes_nothing(talk: Talk) {
     let mut random = Random(SEED);
-    splits_change_nothing(&talk(15, &mut random));
+    let few = talk(15, &mut random);
+    let expect = timeless(&decode(&few));
+    for split in splits(&few) {
+        assert_eq!(timeless(&decode(&split)), expect, "{split:?}");
+    }
     let events = talk(10_000, &mut random);
     let whole = timeless(&decode(&events));
     assert!(whole.len() >= 10_000, "{} operations", whole.len());

@@ -263,17 +263,4 @@ fn conversation(count: usize, random: &mut Random) -> Vec<Event> {
     events
 }
 
-#[test]
-fn splitting_changes_nothing() {
-    trial::splitting_changes_nothing(conversation);
-}
-
-#[test]
-fn gaps_make_nothing_wrong() {
-    trial::gaps_make_nothing_wrong(conversation, 4000);
-}
-
-#[test]
-fn noise_never_panics() {
-    trial::noise_never_panics(conversation);
-}
+trial::tests!(conversation, 4000);

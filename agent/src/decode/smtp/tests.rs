@@ -230,15 +230,7 @@ fn conversation(count: usize, random: &mut Random) -> Vec<Event> {
     events
 }
 
-#[test]
-fn splitting_changes_nothing() {
-    trial::splitting_changes_nothing(conversation);
-}
-
-#[test]
-fn gaps_make_nothing_wrong() {
-    trial::gaps_make_nothing_wrong(conversation, 2000);
-}
+trial::tests!(conversation, 2000);
 
 /// Of all that is told in spite of lost bytes, nothing is the text of a message.
 #[test]
@@ -251,11 +243,6 @@ fn no_gap_makes_a_command_of_a_text() {
             assert!(!own.contains(&text.as_str()), "{text}");
         }
     }
-}
-
-#[test]
-fn noise_never_panics() {
-    trial::noise_never_panics(conversation);
 }
 
 #[test]

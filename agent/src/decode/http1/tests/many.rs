@@ -1,8 +1,9 @@
 //! 10,000 exchanges of every kind, split and with losses: no field is another exchange's.
 
-use tlstap_tests::random::Random;
-
-use super::*;
+use super::{
+    super::super::trial::{Event, Random, Trial, lossy, pieces, rx, splits, tx},
+    *,
+};
 
 const COUNT: usize = 10_000;
 
@@ -55,7 +56,6 @@ fn talk(count: usize, random: &mut Random) -> Vec<Event> {
         events.extend(asked.into_iter().chain(answered));
         number += together;
     }
-    events.push(End);
     events
 }
 
@@ -64,25 +64,9 @@ fn exchanges(events: &[Event]) -> Vec<Exchange> {
         Content::Http(exchange) => Some(Exchange { duration_ns: None, ..*exchange }),
         _ => None,
     };
-    decode(&OPTIONS, events).into_iter().filter_map(of).collect()
-}
-
-/// The same in pieces, each up to so long.
-fn split(events: &[Event], largest: usize, random: &mut Random) -> Vec<Event> {
-    let mut all = Vec::new();
-    for event in events {
-        let Event::Data(direction, bytes) = event else {
-            all.push(event.clone());
-            continue;
-        };
-        let mut left = &bytes[..];
-        while !left.is_empty() {
-            let (piece, rest) = left.split_at((1 + random.below(largest)).min(left.len()));
-            all.push(Event::Data(*direction, piece.to_vec()));
-            left = rest;
-        }
-    }
-    all
+    let mut trial = Trial::of(OPTIONS);
+    events.iter().for_each(|event| trial.push(event));
+    trial.finish().into_iter().filter_map(of).collect()
 }
 
 #[test]
@@ -96,42 +80,13 @@ fn splitting_changes_nothing() {
     assert!(whole.iter().filter_map(number).eq(0..COUNT));
     assert!(whole.iter().all(|exchange| exchange.response.is_some()));
     for largest in [1, 30] {
-        assert!(exchanges(&split(&events, largest, &mut random)) == whole, "pieces to {largest}");
+        assert!(exchanges(&pieces(&events, largest, &mut random)) == whole, "pieces to {largest}");
     }
     let few = talk(20, &mut random);
     let whole = exchanges(&few);
-    for (index, event) in few.iter().enumerate() {
-        let Event::Data(direction, bytes) = event else { continue };
-        for at in 1..bytes.len() {
-            let (head, tail) = bytes.split_at(at);
-            let halves = [head, tail].map(|half| Event::Data(*direction, half.to_vec()));
-            let mut split = few.clone();
-            split.splice(index..=index, halves);
-            assert_eq!(exchanges(&split), whole, "{split:?}");
-        }
+    for split in splits(&few) {
+        assert_eq!(exchanges(&split), whole, "{split:?}");
     }
-}
-
-/// Loses a stretch of one event in some.
-fn with_gaps(events: &[Event], random: &mut Random) -> Vec<Event> {
-    let mut all = Vec::new();
-    for event in events {
-        let Event::Data(direction, bytes) = event else {
-            all.push(event.clone());
-            continue;
-        };
-        if random.below(10) > 0 {
-            all.push(event.clone());
-            continue;
-        }
-        let from = random.below(bytes.len());
-        let to = from + 1 + random.below(bytes.len() - from);
-        let data = |bytes: &[u8]| Event::Data(*direction, bytes.to_vec());
-        all.extend(Some(data(&bytes[..from])).filter(|_| from > 0));
-        all.push(Event::Gap(*direction, (to - from) as u64));
-        all.extend(Some(data(&bytes[to..])).filter(|_| to < bytes.len()));
-    }
-    all
 }
 
 #[test]
@@ -142,7 +97,7 @@ fn gaps_make_nothing_wrong() {
         let events = talk(100, &mut random);
         told += 100;
         let whole = exchanges(&events);
-        for exchange in exchanges(&with_gaps(&events, &mut random)) {
+        for exchange in exchanges(&lossy(&events, &mut random, 10)) {
             paired += usize::from(is_part(&exchange, &whole));
         }
     }
