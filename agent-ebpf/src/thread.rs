@@ -35,10 +35,9 @@ pub(crate) struct Ended {
     time: u64,
     stack: u64,
     object: u64,
-    /// The library whose probes told it, and the first other one whose probes were hit by it: one more
-    /// than the number of each, 0 for none.
-    told: u32,
-    other: u32,
+    /// The library whose probes were hit.
+    library: u32,
+    pad: u32,
 }
 
 /// A map whose values live with the tasks that they are of. aya-ebpf has no such type; the fields
@@ -95,28 +94,19 @@ impl Thread {
     ///
     /// A file can be probed more than once for some time: when it has changed, or when it was seen in an
     /// overlay first whose layers could not be looked into. Then each call is looked at by all of them,
-    /// one right after the other and always in the same order. The first tells it. When that one is
-    /// gone, the second comes again without it.
+    /// one right after the other: what was put there last comes first (`consumer_add`,
+    /// kernel/events/uprobes.c), and has the highest number. That one tells it; it is also the last
+    /// to be taken away.
     pub(crate) fn ends(&mut self, time: u64, stack: u64, object: u64, library: u32) -> bool {
-        /// In nanoseconds: longer than between two of them, unless the thread loses its processor there,
-        /// and shorter than it takes to put probes in place.
-        const AT_ONCE: u64 = 200_000;
-        let last = &mut self.ended;
-        let library = library + 1;
-        let again = last.told != 0
-            && last.told != library
-            && last.other != library
+        /// In nanoseconds: longer than between two of them, also when the thread loses its processor
+        /// there.
+        const AT_ONCE: u64 = 1_000_000_000;
+        let last = &self.ended;
+        let again = library < last.library
             && (last.stack, last.object) == (stack, object)
             && time - last.time < AT_ONCE;
-        if !again {
-            *last = Ended { time, stack, object, told: library, other: 0 };
-            return true;
-        }
-        last.time = time;
-        if last.other == 0 {
-            last.other = library;
-        }
-        false
+        self.ended = Ended { time, stack, object, library, pad: 0 };
+        !again
     }
 
     /// Forgets all: it is another program now.
@@ -125,6 +115,6 @@ impl Thread {
         self.inner.stack = 0;
         self.began = 0;
         self.bound = 0;
-        self.ended.told = 0;
+        self.ended.library = 0;
     }
 }

@@ -3,7 +3,7 @@
 //! processes, it is probed once for each.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -17,6 +17,13 @@ use crate::resolve::{FileKey, RealFile, Stamp};
 ///
 /// Longer than two resyncs of /proc, so that a user that was missed is found first.
 const LINGER: Duration = Duration::from_secs(150);
+
+/// How long what is replaced stays: calls that were entered before the new probes were in place are
+/// told by the old ones.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Most that stay so.
+const MAX_REPLACED: usize = 4;
 
 /// Most attachments that wait to be dropped.
 const MAX_DETACHING: usize = 4;
@@ -46,8 +53,9 @@ struct Usage<A> {
 #[derive(Debug)]
 pub struct Registry<A> {
     files: HashMap<(FileKey, Scope), Usage<A>>,
-    /// Of files that were written to since: they stay until their files are probed anew.
-    replaced: Vec<A>,
+    /// Of files that were written to since, and when: they stay until their files are probed anew, and
+    /// [`GRACE`] longer.
+    replaced: VecDeque<(Instant, A)>,
     /// Takes attachments to be dropped off this thread: detaching takes long. When files change faster
     /// than that, this thread waits.
     detach: mpsc::SyncSender<A>,
@@ -57,7 +65,7 @@ impl<A: Send + 'static> Default for Registry<A> {
     fn default() -> Self {
         let (detach, dropped) = mpsc::sync_channel::<A>(MAX_DETACHING);
         thread::spawn(move || dropped.into_iter().for_each(drop));
-        Self { files: HashMap::new(), replaced: Vec::new(), detach }
+        Self { files: HashMap::new(), replaced: VecDeque::new(), detach }
     }
 }
 
@@ -68,7 +76,7 @@ impl<A> Registry<A> {
         let place = self.place(file, scope)?;
         if self.files.get(&place)?.stamp != file.stamp {
             let changed = self.files.remove(&place)?;
-            self.replaced.push(changed.attachment);
+            self.replaced.push_back((Instant::now(), changed.attachment));
             return None;
         }
         let usage = self.files.get_mut(&place)?;
@@ -125,12 +133,14 @@ impl<A> Registry<A> {
         let attached = Instant::now();
         let usage = Usage { library, stamp, attachment, attached, users, unused_since: None };
         self.files.insert((file.key, scope), usage);
-        self.detach_replaced();
+        while self.replaced.len() > MAX_REPLACED {
+            self.detach_replaced();
+        }
     }
 
-    /// Detaches, in the background, what was put in place before files were written to.
+    /// Detaches, in the background, what was replaced first.
     fn detach_replaced(&mut self) {
-        for attachment in std::mem::take(&mut self.replaced) {
+        if let Some((_, attachment)) = self.replaced.pop_front() {
             self.detach(attachment);
         }
     }
@@ -171,7 +181,9 @@ impl<A> Registry<A> {
         let unused = |usage: &Usage<A>| {
             usage.unused_since.is_some_and(|since| now.duration_since(since) >= LINGER)
         };
-        self.detach_replaced();
+        while self.replaced.front().is_some_and(|(since, _)| now.duration_since(*since) >= GRACE) {
+            self.detach_replaced();
+        }
         let expired: Vec<_> = self.files.extract_if(|_, usage| unused(usage)).collect();
         for ((key, _), usage) in expired {
             tracing::debug!(%key, "no longer probed");
@@ -307,6 +319,8 @@ mod tests {
         assert_eq!(registry.reuse(&anew, Scope::All, User::Process(2)), None);
         assert_eq!(Arc::strong_count(&attachment), 2, "not while nothing is in its place");
         registry.insert(&anew, Scope::All, 8, Arc::new(()), User::Process(2));
+        assert_eq!(Arc::strong_count(&attachment), 2, "calls may be under way");
+        registry.expire(Instant::now() + GRACE);
         assert_detached(&attachment);
     }
 }
