@@ -389,7 +389,7 @@ impl Hooks {
             Ok(attachment) => {
                 tracing::debug!(?user, ?path, key = %real.key, probes = probes.len(), "probed");
                 self.registry.insert(real, scope, library, attachment, user);
-                self.versions.want(library);
+                self.versions.want(library, name);
                 if let User::Process(pid) = user {
                     self.versions.find(&self.proc, &self.names.libraries, library, pid, real);
                 }

@@ -97,8 +97,7 @@ impl Survey<'_> {
                 findings.push(self.finding(pid, library, status, Some(real.key)));
             }
             Resolution::Library { name, probes } => {
-                let version =
-                    resolve::version(&real.file).or_else(|| versions::of_process(self.proc, pid));
+                let version = versions::of_file_or_process(self.proc, pid, &real, name);
                 let mut library = library(Some(name), mapping);
                 if let (Some(library), Some((name, version))) = (&mut library, version) {
                     library.name = name.into();

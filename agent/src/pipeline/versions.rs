@@ -1,14 +1,14 @@
 //! Versions of libraries, found after they were attached.
 //!
-//! libssl does not carry its version, the libcrypto that belongs to it does: it lies beside it, or
-//! a process that uses the one maps the other, a little later.
+//! A libssl does not carry its version, the libcrypto that belongs to it does (its *companion*): it
+//! lies beside it, or a process that uses the one maps the other, a little later.
 
 use std::{collections::HashMap, path::Path};
 
 use crate::{
     discover::{self, Mapping},
     enrich::Libraries,
-    resolve::{self, RealFile},
+    resolve::{self, RealFile, Version},
 };
 
 /// How often a version is looked for: each time with another process that uses the library.
@@ -17,13 +17,19 @@ const TRIES: u8 = 3;
 /// Libraries whose version is not known yet, and how often it was looked for.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
-    wanted: HashMap<u32, u8>,
+    wanted: HashMap<u32, Wanted>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    family: &'static str,
+    tries: u8,
 }
 
 impl Versions {
     /// Adds a library.
-    pub(super) fn want(&mut self, library: u32) {
-        self.wanted.insert(library, 0);
+    pub(super) fn want(&mut self, library: u32, family: &'static str) {
+        self.wanted.insert(library, Wanted { family, tries: 0 });
     }
 
     /// Looks for the version of a library that a process uses, if it is not known yet.
@@ -35,17 +41,17 @@ impl Versions {
         pid: u32,
         real: &RealFile,
     ) {
-        let Some(tries) = self.wanted.get_mut(&library) else { return };
+        let Some(Wanted { family, tries }) = self.wanted.get_mut(&library) else { return };
         *tries += 1;
         let spent = *tries == TRIES;
-        let found = resolve::version(&real.file).or_else(|| of_process(proc, pid));
+        let found = of_file_or_process(proc, pid, real, family);
         if spent {
             self.wanted.remove(&library);
         }
         self.settle(libraries, library, found);
     }
 
-    /// Looks for the version in the libcrypto that lies beside a libssl in a root.
+    /// Looks for the version in the companion that lies beside a library in a root.
     pub(super) fn find_beside(
         &mut self,
         proc: &Path,
@@ -55,20 +61,27 @@ impl Versions {
         libraries: &Libraries,
         library: u32,
     ) {
+        let Some(&Wanted { family, .. }) = self.wanted.get(&library) else { return };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = path.with_file_name(name.replace("libssl", "libcrypto"));
-        let found = resolve::open_in_root(proc, process, root, &beside)
-            .ok()
-            .and_then(|(_, files)| resolve::version(&files.first()?.file));
+        let beside = match resolve::companion(family) {
+            Some(_) => {
+                resolve::companion_of(family, &name).map(|beside| path.with_file_name(beside))
+            }
+            None => Some(path.to_owned()),
+        };
+        let found = beside.and_then(|beside| {
+            let (_, files) = resolve::open_in_root(proc, process, root, &beside).ok()?;
+            resolve::version(&files.first()?.file, family)
+        });
         self.settle(libraries, library, found);
     }
 
     /// Whether a mapping may tell a version that is wanted.
     pub(super) fn tells(&self, mapping: &Mapping) -> bool {
-        !self.wanted.is_empty() && is_libcrypto(mapping)
+        self.wanted.values().any(|wanted| is_companion(mapping, wanted.family))
     }
 
-    /// Takes the version of what a process uses from a libcrypto that it has mapped.
+    /// Takes the version of what a process uses from a companion that it has mapped.
     pub(super) fn learn(
         &mut self,
         proc: &Path,
@@ -78,18 +91,15 @@ impl Versions {
         mapping: &Mapping,
     ) {
         for library in used {
-            if self.wanted.contains_key(library) {
-                self.settle(libraries, *library, of_mapping(proc, pid, mapping));
+            if let Some(&Wanted { family, .. }) = self.wanted.get(library)
+                && is_companion(mapping, family)
+            {
+                self.settle(libraries, *library, of_mapping(proc, pid, mapping, family));
             }
         }
     }
 
-    fn settle(
-        &mut self,
-        libraries: &Libraries,
-        library: u32,
-        found: Option<(&'static str, String)>,
-    ) {
+    fn settle(&mut self, libraries: &Libraries, library: u32, found: Option<Version>) {
         if let Some((name, version)) = found {
             libraries.set_version(library, name, &version);
             self.wanted.remove(&library);
@@ -97,21 +107,31 @@ impl Versions {
     }
 }
 
-/// The version in the libcrypto that a process maps, if it does.
-pub(super) fn of_process(proc: &Path, pid: u32) -> Option<(&'static str, String)> {
+/// The version that a file tells, or its companion that the process maps, if it does.
+pub(super) fn of_file_or_process(
+    proc: &Path,
+    pid: u32,
+    real: &RealFile,
+    family: &str,
+) -> Option<Version> {
+    resolve::version(&real.file, family).or_else(|| of_process(proc, pid, family))
+}
+
+fn of_process(proc: &Path, pid: u32, family: &str) -> Option<Version> {
+    resolve::companion(family)?;
     let mappings = discover::mappings(proc, pid).ok()?;
     mappings
         .iter()
-        .filter(|mapping| is_libcrypto(mapping))
-        .find_map(|mapping| of_mapping(proc, pid, mapping))
+        .filter(|mapping| is_companion(mapping, family))
+        .find_map(|mapping| of_mapping(proc, pid, mapping, family))
 }
 
-fn is_libcrypto(mapping: &Mapping) -> bool {
+fn is_companion(mapping: &Mapping, family: &str) -> bool {
     let name = mapping.path.as_container_path().file_name().unwrap_or_default();
-    name.to_string_lossy().starts_with("libcrypto")
+    resolve::companion(family).is_some_and(|begin| name.to_string_lossy().starts_with(begin))
 }
 
-fn of_mapping(proc: &Path, pid: u32, mapping: &Mapping) -> Option<(&'static str, String)> {
+fn of_mapping(proc: &Path, pid: u32, mapping: &Mapping, family: &str) -> Option<Version> {
     let files = resolve::open(proc, pid, mapping).ok()?;
-    resolve::version(&files.first()?.file)
+    resolve::version(&files.first()?.file, family)
 }

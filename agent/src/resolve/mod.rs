@@ -4,10 +4,9 @@
 
 mod branches;
 mod elf;
+mod families;
 mod file;
 mod marks;
-mod methods;
-mod openssl;
 mod overlay;
 mod reason;
 mod search;
@@ -19,6 +18,7 @@ use object::read::ReadCache;
 use tlstap_ebpf::{Function, Places};
 
 pub use elf::ElfError;
+pub use families::Version;
 pub(crate) use file::descriptor_path;
 pub use file::{FileKey, OpenError, RealFile, Stamp, open, open_in_root};
 pub use reason::Reason;
@@ -133,21 +133,34 @@ pub fn resolve(file: &File) -> Resolution {
             return Resolution::Skipped { name: None, reason: Reason::Unreadable };
         }
     };
-    let probes = openssl::probes(&elf);
-    if probes.is_empty() {
-        return marks::recognise(&elf);
+    match families::find(&elf) {
+        Some((family, probes)) => Resolution::Library { name: family.name, probes },
+        None => marks::recognise(&elf),
     }
-    Resolution::Library { name: "openssl", probes }
 }
 
 /// The probe on the function of an open file that takes ciphertext from a TLS library.
 pub fn ciphertext(file: &File) -> Option<Probe> {
     let cache = ReadCache::new(file.try_clone().ok()?);
-    openssl::ciphertext(&elf::Elf::parse(&cache).ok()?)
+    families::ciphertext(&elf::Elf::parse(&cache).ok()?)
 }
 
-/// The TLS library and version that an open file names in its strings.
-pub fn version(file: &File) -> Option<(&'static str, String)> {
+/// The version of a family's library that an open file tells: one that contains the library, or its
+/// companion.
+pub fn version(file: &File, family: &str) -> Option<Version> {
     let cache = ReadCache::new(file.try_clone().ok()?);
-    openssl::version(&elf::Elf::parse(&cache).ok()?)
+    (families::named(family)?.version)(&elf::Elf::parse(&cache).ok()?)
+}
+
+/// What the name begins with of files that carry the versions of a family's libraries.
+pub fn companion(family: &str) -> Option<&'static str> {
+    families::named(family)?.companion
+}
+
+/// The name that the companion of a library would have, beside it.
+pub fn companion_of(family: &str, library: &str) -> Option<String> {
+    let family = families::named(family)?;
+    let companion = family.companion?;
+    let rest = family.libraries.iter().find_map(|begin| library.strip_prefix(begin))?;
+    Some(format!("{companion}{rest}"))
 }

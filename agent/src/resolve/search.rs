@@ -7,7 +7,10 @@ use std::{
 
 use rustix::fs::{Dir, OFlags};
 
-use super::file::open_beneath;
+use super::{
+    families::{FAMILIES, Family},
+    file::open_beneath,
+};
 
 /// Where dynamic linkers look (ld.so(8), and musl's /lib, /usr/local/lib, /usr/lib).
 const DIRECTORIES: [&str; 10] = [
@@ -51,7 +54,9 @@ fn in_directory(root: &Path, dir: &Path) -> Vec<PathBuf> {
 
 /// `libssl.so.3`, `libssl-8bd944e8.so.1.1`.
 fn is_library(name: &[u8]) -> bool {
-    name.starts_with(b"libssl") && name.windows(3).any(|part| part == b".so")
+    let known =
+        |family: &&Family| family.libraries.iter().any(|begin| name.starts_with(begin.as_bytes()));
+    FAMILIES.iter().any(known) && name.windows(3).any(|part| part == b".so")
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::{
     property::SYSTEM,
     trace::{self, get, mapping, request, wait},
 };
-use crate::resolve::{Resolution, elf::Elf, openssl, resolve};
+use crate::resolve::{Resolution, elf::Elf, families, resolve};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reads.c");
 
@@ -246,7 +246,7 @@ fn planned(image: &Path) -> (u64, Ends) {
     let Resolution::Library { probes, .. } = resolve(&File::open(image).unwrap()) else {
         panic!("{image:?} is no library");
     };
-    let functions = openssl::reads(&elf).unwrap();
+    let functions = families::reads(&elf).unwrap();
     // QUIC has one of its own, which is followed from entry to return.
     let mut plans = functions
         .iter()

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{elf::Elf, sites::ends};
+use crate::resolve::{elf::Elf, sites::ends};
 
 /// How the names begin of the functions that give the address of a table.
 const PREFIXES: [&[u8]; 4] = [b"TLS", b"DTLS", b"OSSL_QUIC", b"SSLv"];

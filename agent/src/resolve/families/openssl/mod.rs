@@ -3,15 +3,25 @@
 //! Recognised by the functions that a file defines, not by its name: wheels ship
 //! `libssl-8bd944e8.so.3`, Node exports `SSL_*` from its own executable.
 
+mod methods;
+
 use std::collections::BTreeSet;
 
 use tlstap_ebpf::{Function, direction};
 
-use super::{
+use super::{Family, Version, number};
+use crate::resolve::{
     Method, Probe, branches,
     elf::{Elf, Symbol},
-    methods,
     sites::Extent,
+};
+
+pub(super) const FAMILY: Family = Family {
+    name: "openssl",
+    libraries: &["libssl"],
+    companion: Some("libcrypto"),
+    probes,
+    version,
 };
 
 /// Every function that a probe goes on, in the order in which they are attached: what moves bytes
@@ -41,7 +51,7 @@ const FUNCTIONS: [(&str, Function); 20] = [
 ];
 
 /// The probes of the file; empty when it does not contain a library of this family.
-pub(crate) fn probes(elf: &Elf<'_>) -> Vec<Probe> {
+fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     let exports = Exports::of(elf);
     let carries = |direction| {
         exports.0.iter().any(|export| {
@@ -96,7 +106,7 @@ pub(crate) fn ciphertext(elf: &Elf<'_>) -> Option<Probe> {
 
 /// The functions that all reads end in, if they are known.
 #[cfg(test)]
-pub(super) fn reads(elf: &Elf<'_>) -> Option<BTreeSet<u64>> {
+pub(crate) fn reads(elf: &Elf<'_>) -> Option<BTreeSet<u64>> {
     Exports::of(elf).reads(elf)
 }
 
@@ -236,29 +246,19 @@ fn common(
 /// The version that the file names, as (library, version).
 ///
 /// libcrypto carries it, and so does a program with the library linked in; libssl does not.
-pub(crate) fn version(elf: &Elf<'_>) -> Option<(&'static str, String)> {
+fn version(elf: &Elf<'_>) -> Option<Version> {
     let strings = elf.section(b".rodata")?;
     find_version(strings)
 }
 
 /// Finds `OpenSSL 3.0.19 27 Jan 2026` and its like: the product, then a number with dots.
-fn find_version(strings: &[u8]) -> Option<(&'static str, String)> {
+fn find_version(strings: &[u8]) -> Option<Version> {
     const PRODUCTS: [(&str, &str); 2] = [("OpenSSL ", "openssl"), ("LibreSSL ", "libressl")];
     PRODUCTS.into_iter().find_map(|(product, name)| {
         memchr::memmem::find_iter(strings, product)
             .find_map(|at| number(strings.get(at + product.len()..)?))
             .map(|version| (name, version))
     })
-}
-
-/// A version number at the start of `text`: at least `1.2`, ended by a space or NUL.
-fn number(text: &[u8]) -> Option<String> {
-    let end = text.iter().take(32).position(|byte| matches!(byte, b' ' | 0))?;
-    let word = std::str::from_utf8(text.get(..end)?).ok()?;
-    let plausible = word.starts_with(|c: char| c.is_ascii_digit())
-        && word.contains('.')
-        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'));
-    plausible.then(|| word.to_owned())
 }
 
 #[cfg(test)]
