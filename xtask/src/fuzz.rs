@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::{
     command,
     packages::{self, Package},
-    workspace,
+    toolchain, workspace,
 };
 
 /// A finding, too: one input may not take longer, in seconds, nor all of them more memory, in MiB.
@@ -37,6 +37,7 @@ pub(crate) fn fuzz(args: &Args) -> Result<()> {
         bail!("no target is called {unknown}, there are {}", known.join(", "));
     }
     let chosen = if args.targets.is_empty() { &known } else { &args.targets };
+    toolchain::prepare()?;
     // Together they would wait for each other's.
     command::run(cargo_fuzz()?.args(["fuzz", "build", "--sanitizer", "none"]))?;
     let left = Mutex::new(chosen.iter());
