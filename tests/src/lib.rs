@@ -29,7 +29,6 @@ pub mod packages;
 pub mod podman;
 pub mod probed;
 pub mod process;
-pub mod pypi;
 pub mod random;
 pub mod recording;
 pub mod schema;

@@ -1,6 +1,7 @@
-//! WebSocket by the Python package `websockets` over TLS: messages are what the programs print.
+//! WebSocket over TLS by the Python package `websockets`, and on streams of HTTP/2 by hypercorn and
+//! wsproto: messages are what the programs print.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -10,34 +11,65 @@ use tlstap_tests::{
     database,
     event::{expect, number, of_type, text},
     node::Node,
-    pypi, tool,
+    packages, tool,
     tshark::sha256,
 };
 
-crate::tests![messages_as_printed, messages_as_printed_with_deflate];
+crate::tests![
+    messages_as_printed,
+    messages_as_printed_with_deflate,
+    messages_on_a_stream_of_http2,
+    messages_on_a_stream_of_http2_with_deflate,
+];
 
 const PACKAGE: &str = "websockets==15.0.1";
+const HTTP2: &str = "hypercorn==0.17.3";
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn messages_as_printed(node: &Node) -> Result<()> {
-    talk(node, "none")
+    talk(node, ("websockets_talk.py", PACKAGE), "none").map(drop)
 }
 
 fn messages_as_printed_with_deflate(node: &Node) -> Result<()> {
-    talk(node, "deflate")
+    talk(node, ("websockets_talk.py", PACKAGE), "deflate").map(drop)
 }
 
-fn talk(node: &Node, compression: &str) -> Result<()> {
+fn messages_on_a_stream_of_http2(node: &Node) -> Result<()> {
+    on_a_stream(&talk(node, ("websockets_h2.py", HTTP2), "none")?)
+}
+
+fn messages_on_a_stream_of_http2_with_deflate(node: &Node) -> Result<()> {
+    on_a_stream(&talk(node, ("websockets_h2.py", HTTP2), "deflate")?)
+}
+
+/// All of them, and the request that they came behind.
+fn on_a_stream(events: &[Value]) -> Result<()> {
+    for event in of_type(events, "websocket") {
+        ensure!(number(event, "/http/stream/id") == Some(1), "not on the stream: {event}");
+    }
+    let ended: Vec<_> = of_type(events, "http")
+        .filter(|event| text(event, "/http/request/method") == Some("CONNECT"))
+        .collect();
+    ensure!(ended.len() == 2, "not one of each side: {ended:#?}");
+    for event in ended {
+        expect(
+            event,
+            &[("/http/response/status_code", json!(200)), ("/url/path", json!("/talk"))],
+        )?;
+    }
+    Ok(())
+}
+
+/// What was told of a conversation, held against what both programs print.
+fn talk(node: &Node, (program, package): (&str, &str), compression: &str) -> Result<Vec<Value>> {
     let folder = database::scratch()?;
     let port = database::free_port()?.to_string();
     let certificate = folder.path().join("certificate.pem");
     let key = folder.path().join("key.pem");
-    let packages = pypi::package(PACKAGE)?;
     let start = |role: &str| {
-        // pip3 is Debian's, too.
-        let mut command = Command::new("/usr/bin/python3");
-        command.arg(tool::fixtures().join("websockets_talk.py")).args([role, &port]);
-        command.arg(&certificate).arg(&key).arg(compression).env("PYTHONPATH", &packages);
+        let mut command = packages::python(&[package])?;
+        command.arg(tool::fixtures().join(program)).args([role, &port]);
+        command.arg(&certificate).arg(&key).arg(compression);
         Child::start(command)
     };
     let server = start("server")?;
@@ -63,7 +95,7 @@ fn talk(node: &Node, compression: &str) -> Result<()> {
         let opaque = of_type(&events, "opaque").find(of);
         ensure!(opaque.is_none(), "not all was decoded: {opaque:?}");
     }
-    Ok(())
+    Ok(events)
 }
 
 fn as_printed(events: &[&Value], kind: &str, program: &Child) -> Result<()> {

@@ -163,6 +163,7 @@ pub(super) fn websocket(opcode: Opcode, body: &'static [u8]) -> Record {
     record(Content::WebSocket(Box::new(WebSocket {
         role: Role::Server,
         direction: Direction::Receive,
+        stream: (opcode == Opcode::Binary).then_some(5),
         opcode,
         frames: 2,
         compressed: true,

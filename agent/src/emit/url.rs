@@ -23,8 +23,9 @@ impl<'a> Url<'a> {
             return Self { authority: host(), path: None, query: None, full: None };
         };
         match target {
-            // RFC 9112, section 3.2.3: "only used for CONNECT requests".
-            _ if request.method.as_deref() == Some("CONNECT") => {
+            // RFC 9112, section 3.2.3: "only used for CONNECT requests". The extended ones of HTTP/2 have
+            // a path (RFC 8441, section 4).
+            _ if request.method.as_deref() == Some("CONNECT") && !target.starts_with('/') => {
                 Self { authority: Some(target.into()), path: None, query: None, full: None }
             }
             // RFC 9112, section 3.2.4: the request is for the server as a whole.
@@ -104,6 +105,7 @@ mod tests {
         check("GET", "http://o?b", None, "o / b http://o?b");
         check("OPTIONS", "*", Some("h"), "h - - https://h");
         check("CONNECT", "o:443", Some("h"), "o:443 - - -");
+        check("CONNECT", "/chat", Some("h"), "h /chat - https://h/chat");
         check("GET", "what", Some("h"), "h - - -");
         // Not known.
         check("GET", "?", Some("h"), "h - - -");

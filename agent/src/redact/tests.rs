@@ -224,6 +224,7 @@ fn no_secret_of_a_websocket_message_is_left() {
     let content = Content::WebSocket(Box::new(WebSocket {
         role: Role::Client,
         direction: Direction::Transmit,
+        stream: None,
         opcode: Opcode::Text,
         frames: 1,
         compressed: false,

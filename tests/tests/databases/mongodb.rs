@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tlstap_tests::{database::Database, event::text, node::Node, pypi, tool};
+use tlstap_tests::{database::Database, event::text, node::Node, packages, tool};
 
 use super::{captured, told};
 
@@ -19,9 +19,7 @@ fn debian_pymongo(node: &Node) -> Result<()> {
 
 /// One of PyPI, with compressed messages.
 fn newer_pymongo(node: &Node) -> Result<()> {
-    let mut python = Command::new("/usr/bin/python3");
-    python.env("PYTHONPATH", pypi::package("pymongo==4.10.1")?);
-    talk(node, python, "zlib", [String::new(), String::new()])
+    talk(node, packages::python(&["pymongo==4.10.1"])?, "zlib", [String::new(), String::new()])
 }
 
 fn talk(

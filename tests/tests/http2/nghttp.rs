@@ -1,6 +1,10 @@
 //! nghttp2's programs, which print every field and the size of every frame.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::take,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -13,7 +17,12 @@ use tlstap_tests::{
 
 use super::side;
 
-crate::tests![nghttp_and_nghttpd, h2load_and_nghttpd, h2load_and_nginx];
+crate::tests![
+    nghttp_and_nghttpd,
+    nghttp_is_pushed_to_by_nghttpd,
+    h2load_and_nghttpd,
+    h2load_and_nginx,
+];
 
 /// The values of each name, in order.
 type Fields = BTreeMap<String, Vec<String>>;
@@ -44,6 +53,10 @@ struct Log {
     frame: Option<(u64, bool)>,
     /// Whether it is one with fields.
     block: bool,
+    /// The fields of a promise, until its stream is told.
+    promise: Option<Fields>,
+    /// The stream that it promises, while its fields are told.
+    promised: Option<u64>,
 }
 
 impl Log {
@@ -63,7 +76,7 @@ impl Log {
         let numbered = line.strip_prefix("[id=").and_then(|rest| rest.split_once("] "));
         let line = numbered.map_or(line, |(_, rest)| rest);
         if let Some((_, told)) = line.split_once("] ").filter(|_| line.starts_with('[')) {
-            self.frame = None;
+            (self.frame, self.promise, self.promised) = (None, None, None);
             if let Some(field) = told.strip_prefix("recv (stream_id=") {
                 let (_, field) = field.split_once(") ").context("no field")?;
                 add(&mut self.received, field)?;
@@ -76,11 +89,21 @@ impl Log {
         else {
             return Ok(());
         };
-        if let Some(padding) = detail.strip_prefix("(padlen=").filter(|_| !self.block) {
+        if let Some((_, id)) = detail.split_once("promised_stream_id=")
+            && let Some(block) = self.promise.take()
+        {
+            let id = id.trim_end_matches(')').parse()?;
+            self.streams.entry(id).or_default().request.blocks.push(block);
+            self.promised = Some(id);
+        } else if let Some(padding) = detail.strip_prefix("(padlen=").filter(|_| !self.block) {
             let padding: u64 = padding.trim_end_matches(')').parse()?;
             self.half(stream, sent).size -= padding;
         } else if sent && self.block && !detail.starts_with([';', '(']) {
-            let block = self.half(stream, sent).blocks.last_mut().context("no block")?;
+            let half = match self.promised {
+                Some(id) => &mut self.streams.entry(id).or_default().request,
+                None => self.half(stream, sent),
+            };
+            let block = half.blocks.last_mut().context("no block")?;
             add(block, detail)?;
         }
         Ok(())
@@ -93,12 +116,11 @@ impl Log {
             rest.split([',', '>']).next()?.parse::<u64>().ok()
         };
         let stream = value("stream_id=").context("no stream")?;
-        self.block = kind == "HEADERS";
+        self.block = matches!(kind, "HEADERS" | "PUSH_PROMISE");
+        let fields = if sent || !self.block { Fields::new() } else { take(&mut self.received) };
         match kind {
-            "HEADERS" => {
-                let block = if sent { Fields::new() } else { std::mem::take(&mut self.received) };
-                self.half(stream, sent).blocks.push(block);
-            }
+            "HEADERS" => self.half(stream, sent).blocks.push(fields),
+            "PUSH_PROMISE" => self.promise = Some(fields),
             "DATA" => self.half(stream, sent).size += value("length=").context("no length")?,
             _ => return Ok(()),
         }
@@ -141,24 +163,42 @@ fn nghttp_and_nghttpd(node: &Node) -> Result<()> {
     let server = Server::nghttpd(&["-v", "--padding=40", "--trailer=x-sum: 7"])?;
     let body = server.scratch().join("body");
     std::fs::write(&body, "0123456789".repeat(5000))?;
-    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
-    let mut nghttp = tool::command("nghttp", ["-v", "-n", "-m", "7", "--padding=9", "-d"])?;
-    nghttp.arg(body).args(["--trailer=x-late: and why", "-H", "x-test: a", "-H", "x-test: b"]);
+    let mut nghttp = nghttp()?;
+    nghttp.args(["-m", "7", "--padding=9", "-d"]).arg(body).arg("--trailer=x-late: and why");
+    nghttp.args(["-H", "x-test: a", "-H", "x-test: b"]);
     nghttp.args([server.url("/echo?a"), server.url("/hello")]);
+    as_both_print(node, &server, nghttp, 14)
+}
+
+/// The requests of pushed responses are the server's.
+fn nghttp_is_pushed_to_by_nghttpd(node: &Node) -> Result<()> {
+    let server = Server::nghttpd(&["-v", "--push=/hello=/empty,/nowhere"])?;
+    let mut nghttp = nghttp()?;
+    nghttp.arg(server.url("/hello"));
+    as_both_print(node, &server, nghttp, 3)
+}
+
+fn nghttp() -> Result<Command> {
+    tool::command("nghttp", ["-v", "-n"])
+}
+
+/// A client prints so many streams, the server too, and both are told so.
+fn as_both_print(node: &Node, server: &Server, mut nghttp: Command, streams: usize) -> Result<()> {
+    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
     let output = nghttp.output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed: Vec<String> =
         String::from_utf8_lossy(&output.stdout).lines().map(ToOwned::to_owned).collect();
     let client = Log::read(false, &printed)?;
-    ensure!(client.len() == 14, "nghttp printed {} streams", client.len());
+    ensure!(client.len() == streams, "nghttp printed {} streams", client.len());
     agent.wait_for("all streams of both sides", |events| {
-        let enough = |kind| side(events, &server, kind).len() >= client.len();
+        let enough = |kind| side(events, server, kind).len() >= client.len();
         (enough("client") && enough("server")).then_some(())
     })?;
     let events = agent.stop()?.events()?;
     let printed = [("client", client), ("server", Log::read(true, &server.printed())?)];
     for (kind, printed) in printed {
-        let found = side(&events, &server, kind).into_iter();
+        let found = side(&events, server, kind).into_iter();
         let found: BTreeMap<u64, Stream> = found.map(told).collect::<Result<_>>()?;
         ensure!(found == printed, "the {kind} is told {found:#?}, not {printed:#?}");
     }

@@ -10,6 +10,7 @@ mod hpack;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 pub use self::grpc::{Grpc, Messages};
 use self::{
@@ -169,7 +170,7 @@ impl Protocol for Http2 {
     fn gap(&mut self, at: Direction, length: u64, out: &mut Vec<Message>) {
         let requests = at == self.streams.role.requests();
         match self.side(at).frames.skip(length) {
-            Some(Some(stream)) => self.streams.lose_data(stream, requests, length),
+            Some(Some(stream)) => self.streams.lose_data(stream, requests, length, out),
             Some(None) => {}
             None => {
                 self.side(at).hpack.forget();

@@ -7,6 +7,7 @@ use super::{
     errors, grpc,
     half::{self, Half},
     hpack::List,
+    tunnel::Tunnel,
 };
 use crate::{
     capture::{Call, ConnectionKey, Direction},
@@ -29,8 +30,21 @@ struct Stream {
     request: Option<Half>,
     response: Option<Half>,
     error: Option<String>,
+    /// What goes through it instead of bodies.
+    tunnel: Option<Tunnel>,
     /// Its end may have been lost; how many streams began since.
     doubt: Option<usize>,
+}
+
+impl Stream {
+    const fn half(&mut self, requests: bool) -> Option<&mut Half> {
+        if requests { self.request.as_mut() } else { self.response.as_mut() }
+    }
+
+    fn weight(&self) -> usize {
+        let halves = self.request.iter().chain(&self.response).map(Half::weight);
+        200 + halves.sum::<usize>() + self.tunnel.as_ref().map_or(0, Tunnel::weight)
+    }
 }
 
 #[derive(Debug)]
@@ -52,14 +66,13 @@ impl Streams {
     }
 
     pub(super) fn weight(&self) -> usize {
-        let half = |half: &Option<Half>| half.as_ref().map_or(0, Half::weight);
-        self.open.values().map(|stream| 200 + half(&stream.request) + half(&stream.response)).sum()
+        self.open.values().map(Stream::weight).sum()
     }
 
     fn half(&mut self, id: u32, requests: bool) -> Option<&mut Half> {
         let stream = self.open.get_mut(&id)?;
         stream.doubt = None;
-        if requests { stream.request.as_mut() } else { stream.response.as_mut() }
+        stream.half(requests)
     }
 
     /// A header block, of a request or of a response.
@@ -97,7 +110,18 @@ impl Streams {
         if end {
             self.end(id, requests, call, out);
         } else if !requests {
+            self.open_tunnel(id);
             self.listen(id);
+        }
+    }
+
+    /// Both sides agreed on what goes through a stream.
+    fn open_tunnel(&mut self, id: u32) {
+        let (who, options) = ((self.connection, self.role), self.options);
+        if let Some(stream) = self.open.get_mut(&id)
+            && let (Some(request), Some(response)) = (&stream.request, &stream.response)
+        {
+            stream.tunnel = Tunnel::agreed(&options, who, id, (&request.fields, &response.fields));
         }
     }
 
@@ -116,7 +140,8 @@ impl Streams {
     }
 
     fn begin(&mut self, id: u32, requests: bool, began: Call, fields: Fields) {
-        let new = Stream { began, request: None, response: None, error: None, doubt: None };
+        let new =
+            Stream { began, request: None, response: None, error: None, tunnel: None, doubt: None };
         if !self.open.contains_key(&id) {
             self.open.values_mut().for_each(|stream| {
                 stream.doubt = stream.doubt.map(|since| since + 1);
@@ -143,11 +168,22 @@ impl Streams {
         (call, bytes): (&Call, &[u8]),
         out: &mut Vec<Message>,
     ) {
-        if let Some(half) = self.half(id, requests).filter(|half| !half.ended) {
-            half.body.push(bytes);
-            half.messages.push(bytes);
-            half.events.iter_mut().for_each(|events| events.push(call, bytes, out));
+        let at = self.at(requests);
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        stream.doubt = None;
+        let Some(half) = stream.half(requests).filter(|half| !half.ended) else { return };
+        half.body.push(bytes);
+        half.messages.push(bytes);
+        half.events.iter_mut().for_each(|events| events.push(call, bytes, out));
+        if let Some(tunnel) = &mut stream.tunnel {
+            tunnel.push(call, at, bytes, out);
         }
+    }
+
+    /// Which way requests go, or responses.
+    const fn at(&self, requests: bool) -> Direction {
+        let at = self.role.requests();
+        if requests { at } else { at.opposite() }
     }
 
     pub(super) fn end(&mut self, id: u32, requests: bool, call: &Call, out: &mut Vec<Message>) {
@@ -182,19 +218,30 @@ impl Streams {
     }
 
     /// Bytes of a body were lost.
-    pub(super) fn lose_data(&mut self, id: u32, requests: bool, length: u64) {
-        if let Some(half) = self.half(id, requests).filter(|half| !half.ended) {
-            half.body.lose(length);
-            half.messages.lose();
-            half.events.iter_mut().for_each(|events| events.lose());
+    pub(super) fn lose_data(
+        &mut self,
+        id: u32,
+        requests: bool,
+        length: u64,
+        out: &mut Vec<Message>,
+    ) {
+        let at = self.at(requests);
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        stream.doubt = None;
+        let Some(half) = stream.half(requests).filter(|half| !half.ended) else { return };
+        half.body.lose(length);
+        half.messages.lose();
+        half.events.iter_mut().for_each(|events| events.lose());
+        if let Some(tunnel) = &mut stream.tunnel {
+            tunnel.lose(at, length, out);
         }
     }
 
     /// Frames were lost: bodies have holes, and streams may have ended.
     pub(super) fn lose_frames(&mut self, requests: bool, out: &mut Vec<Message>) {
+        let at = self.at(requests);
         for stream in self.open.values_mut() {
-            let half = if requests { &mut stream.request } else { &mut stream.response };
-            match half {
+            match stream.half(requests) {
                 Some(half) if half.ended => continue,
                 Some(half) => {
                     half.body.cut();
@@ -202,6 +249,9 @@ impl Streams {
                     half.events.iter_mut().for_each(|events| events.lose());
                 }
                 None => {}
+            }
+            if let Some(tunnel) = &mut stream.tunnel {
+                tunnel.lose(at, 0, out);
             }
             stream.doubt = Some(0);
         }
@@ -215,6 +265,7 @@ impl Streams {
                 half.body.give_up();
                 half.events.iter_mut().for_each(|events| events.give_up());
             });
+            stream.tunnel.iter_mut().for_each(Tunnel::give_up);
         }
     }
 
@@ -256,6 +307,7 @@ impl Streams {
 
     fn hand_out(&self, id: u32, mut stream: Stream, out: &mut Vec<Message>) {
         stream.request.iter_mut().chain(&mut stream.response).for_each(|half| half.end(None));
+        stream.tunnel.iter_mut().for_each(|tunnel| tunnel.end(out));
         let grpc = grpc::Grpc::of(
             stream.request.as_ref().map(|half| (&half.fields, &half.messages)),
             stream.response.as_ref().map(|half| (&half.fields, &half.trailers, &half.messages)),

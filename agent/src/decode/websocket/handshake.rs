@@ -1,6 +1,6 @@
 //! What a server's answer to an upgrade agrees on.
 
-use crate::decode::Response;
+use crate::decode::{Fields, Response};
 
 /// The extensions in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,19 @@ impl Agreement {
         {
             return None;
         }
+        Self::extensions(&response.headers)
+    }
+
+    /// That of a stream of HTTP/2, from the header of a response (RFC 8441, section 5). `None` when it
+    /// refuses, or when not all of it is known.
+    pub(in crate::decode) fn of_stream(headers: &Fields) -> Option<Self> {
+        let accepted = headers.first(":status").is_some_and(|status| status.starts_with(b"2"));
+        (accepted && headers.unknown() == 0).then(|| Self::extensions(headers))?
+    }
+
+    fn extensions(headers: &Fields) -> Option<Self> {
         let mut agreement = Self::default();
-        for value in response.headers.all("sec-websocket-extensions") {
+        for value in headers.all("sec-websocket-extensions") {
             let value = std::str::from_utf8(value).ok()?;
             for extension in value.split(',').map(str::trim).filter(|one| !one.is_empty()) {
                 let deflate = Deflate::of(extension)?;

@@ -1,5 +1,6 @@
 //! WebSocket (RFC 6455) with permessage-deflate (RFC 7692): frames of both directions in, messages
-//! out. It begins where HTTP/1 is upgraded; who joins later does not know what was agreed on.
+//! out. It begins where HTTP/1 is upgraded, or on a stream of HTTP/2 (RFC 8441); who joins later does
+//! not know what was agreed on.
 
 mod frame;
 mod handshake;
@@ -24,6 +25,8 @@ pub struct WebSocket {
     pub role: Role,
     /// Which way it went.
     pub direction: Direction,
+    /// The stream of HTTP/2 that it was on.
+    pub stream: Option<u32>,
     /// What it is.
     pub opcode: Opcode,
     /// Frames that it came in.
@@ -87,10 +90,11 @@ pub struct Close {
     pub reason: Option<String>,
 }
 
-/// One connection.
+/// One connection, or a stream of it.
 #[derive(Debug)]
 pub(super) struct WebSockets {
     connection: ConnectionKey,
+    stream: Option<u32>,
     /// By [`Direction::index`].
     sides: [Side; 2],
 }
@@ -105,18 +109,30 @@ impl WebSockets {
     ) -> Self {
         let mut sides = Direction::BOTH.map(|at| Side::new(*options, role, at, agreement));
         role.requests().of_mut(&mut sides).seen_before(early);
-        Self { connection, sides }
+        Self { connection, stream: None, sides }
     }
 
-    fn cut(&mut self, out: &mut Vec<Message>) {
+    /// One that was agreed on for a stream of HTTP/2.
+    pub(super) fn on_stream(
+        options: &Options,
+        who: (ConnectionKey, Role),
+        agreement: Agreement,
+        stream: u32,
+    ) -> Self {
+        Self { stream: Some(stream), ..Self::new(options, who, agreement, 0) }
+    }
+
+    /// The rest of what is coming will not come.
+    pub(super) fn cut(&mut self, out: &mut Vec<Message>) {
         let mut told = Vec::new();
         self.sides.iter_mut().for_each(|side| side.cut(&mut told));
         self.tell(told, out);
     }
 
     fn tell(&self, told: Vec<(Call, WebSocket)>, out: &mut Vec<Message>) {
-        let connection = self.connection;
+        let Self { connection, stream, .. } = *self;
         out.extend(told.into_iter().map(|(call, websocket)| {
+            let websocket = WebSocket { stream, ..websocket };
             let content = Content::WebSocket(Box::new(websocket));
             Message { connection, call, content }
         }));

@@ -238,9 +238,17 @@ impl Side {
         if !self.options.keep_bodies {
             body.bytes.clear();
         }
-        let (role, direction) = (self.role, self.direction);
-        let websocket =
-            WebSocket { role, direction, opcode, frames, compressed, body, unreadable, close };
+        let websocket = WebSocket {
+            role: self.role,
+            direction: self.direction,
+            stream: None,
+            opcode,
+            frames,
+            compressed,
+            body,
+            unreadable,
+            close,
+        };
         (began, websocket)
     }
 

@@ -22,6 +22,18 @@ pub(super) struct Http<'a> {
     pub(super) stream: Option<StreamJson>,
 }
 
+/// The stream of HTTP/2 that it was on.
+#[derive(Serialize)]
+pub(super) struct OnStream {
+    stream: StreamJson,
+}
+
+impl OnStream {
+    pub(super) const fn of(id: u32) -> Self {
+        Self { stream: StreamJson { id } }
+    }
+}
+
 /// A stream of HTTP/2.
 #[derive(Serialize)]
 pub(super) struct StreamJson {

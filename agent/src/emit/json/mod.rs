@@ -23,11 +23,11 @@ use serde_json::ser::{CompactFormatter, Formatter};
 use self::{
     body::{Asked, GraphQl},
     grpc::Rpc,
-    http::{Http, Payload, RequestJson, ResponseJson, StreamJson, UrlJson},
+    http::{Http, OnStream, Payload, RequestJson, ResponseJson, StreamJson, UrlJson},
     network::Network,
     operation::{Failure, Part},
     origin::{ContainerJson, K8s, ProcessJson, Thread, Tls},
-    sse::{EventJson, OnStream},
+    sse::EventJson,
     websocket::WebSocketJson,
 };
 use super::escape;
@@ -147,6 +147,8 @@ enum Rest<'a> {
     WebSocket {
         kind: Role,
         websocket: WebSocketJson<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        http: Option<OnStream>,
     },
     Event {
         kind: Role,
@@ -191,6 +193,7 @@ impl<'a> Line<'a> {
                 let rest = Rest::WebSocket {
                     kind: websocket.role,
                     websocket: WebSocketJson::of(websocket, bodies),
+                    http: websocket.stream.map(OnStream::of),
                 };
                 ("websocket", Some(websocket.direction), rest)
             }

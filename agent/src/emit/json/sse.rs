@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::http::{BodyJson, StreamJson};
+use super::http::BodyJson;
 use crate::decode::ServerEvent;
 
 #[derive(Serialize)]
@@ -22,17 +22,5 @@ impl<'a> EventJson<'a> {
             id: event.id.as_deref().filter(|_| bodies),
             body: BodyJson::of(&event.body, bodies),
         }
-    }
-}
-
-/// The stream of HTTP/2 that it was on.
-#[derive(Serialize)]
-pub(super) struct OnStream {
-    stream: StreamJson,
-}
-
-impl OnStream {
-    pub(super) const fn of(id: u32) -> Self {
-        Self { stream: StreamJson { id } }
     }
 }

@@ -174,7 +174,7 @@ fn counts_what_is_not_http() {
 }
 
 #[test]
-fn an_extended_connect_is_counted() {
+fn an_extended_connect_without_websocket_is_counted() {
     let connect = literal(
         false,
         &[

@@ -2,6 +2,7 @@
 
 mod conversations;
 mod noise;
+mod tunnels;
 
 use bytes::Bytes;
 
