@@ -8,7 +8,7 @@ use cel::{
 use foldhash::{HashMap, HashMapExt as _};
 use regex::{Regex, RegexBuilder};
 
-use super::{fields, place::Mistake};
+use super::{fields, place::Mistake, used::Used};
 
 /// Operators, calls and names within each other; evaluating recurses.
 const DEPTH_LIMIT: usize = 64;
@@ -22,6 +22,7 @@ const PATTERN_LIMIT: usize = 1 << 20;
 /// What an expression uses.
 pub(super) struct Found {
     pub(super) patterns: HashMap<String, Regex>,
+    pub(super) used: Used,
     pub(super) needs_bodies: bool,
 }
 
@@ -35,7 +36,7 @@ struct Check<'a> {
 }
 
 pub(super) fn check(program: &Program) -> Result<Found, Mistake> {
-    let found = Found { patterns: HashMap::new(), needs_bodies: false };
+    let found = Found { patterns: HashMap::new(), used: Used::default(), needs_bodies: false };
     let mut check = Check { program, bound: Vec::new(), loops: 0, depth: 0, found };
     check.expression(program.expression())?;
     let value = match &program.expression().expr {
@@ -129,6 +130,7 @@ impl<'a> Check<'a> {
         if path.first().is_some_and(|(_, root)| self.bound.contains(root)) {
             return Ok(());
         }
+        self.found.used.add(&path.iter().map(|(_, name)| *name).collect::<Vec<_>>());
         self.found.needs_bodies |= path.iter().any(|(_, name)| OF_BODIES.contains(name));
         let known = fields::known(path.iter().map(|(_, name)| *name));
         let Some((at, _)) = path.get(known) else { return Ok(()) };

@@ -22,8 +22,8 @@ static OBJECTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     names
 });
 
-pub(super) fn objects() -> impl Iterator<Item = &'static str> {
-    OBJECTS.iter().map(String::as_str)
+pub(super) fn is_object(name: &str) -> bool {
+    OBJECTS.iter().any(|object| object == name)
 }
 
 /// How many names of a path, from its beginning, are those of fields.

@@ -6,15 +6,19 @@ mod fields;
 mod place;
 #[cfg(test)]
 mod tests;
+mod used;
 
 use std::{fmt, sync::Arc, thread};
 
-use cel::{Context, Env, ExecutionError, Program, Value, extractors::This};
+use cel::{Context, Env, ExecutionError, Program, Value, extractors::This, objects::Key};
 use foldhash::HashMap;
 use regex::Regex;
 use serde::Serialize;
 
-use self::place::{Mistake, explain};
+use self::{
+    place::{Mistake, explain},
+    used::{Pruned, Used},
+};
 
 /// Bytes of an expression.
 const LENGTH_LIMIT: usize = 4096;
@@ -30,6 +34,7 @@ struct Checked {
     program: Program,
     env: Arc<Env>,
     patterns: Arc<HashMap<String, Regex>>,
+    used: Used,
     needs_bodies: bool,
 }
 
@@ -63,7 +68,8 @@ impl Expression {
 
     /// Whether it holds for the fields of a record. Where it needs one that is absent, it does not.
     pub fn holds(&self, record: impl Serialize) -> bool {
-        let Ok(Value::Map(fields)) = cel::to_value(record) else { return false };
+        let used = &self.0.used;
+        let Ok(Value::Map(fields)) = cel::to_value(Pruned(&record, used)) else { return false };
         let mut context = Context::with_env(Arc::clone(&self.0.env));
         let patterns = Arc::clone(&self.0.patterns);
         let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| {
@@ -74,12 +80,15 @@ impl Expression {
         if context.add_function("matches", matches).is_err() {
             return false;
         }
-        for name in fields::objects() {
-            context
-                .add_variable_from_value(name, std::collections::HashMap::<String, Value>::new());
-        }
-        for (name, value) in fields.map.iter() {
-            context.add_variable_from_value(name.to_string(), value.clone());
+        for name in used.roots() {
+            let field = fields.map.get(&Key::from(name)).cloned();
+            let absent = || {
+                fields::is_object(name)
+                    .then(|| Value::Map(std::collections::HashMap::<String, Value>::new().into()))
+            };
+            if let Some(value) = field.or_else(absent) {
+                context.add_variable_from_value(name, value);
+            }
         }
         matches!(self.0.program.execute(&context), Ok(Value::Bool(true)))
     }
@@ -89,5 +98,12 @@ fn read(source: String) -> Result<Checked, Mistake> {
     let program = Program::compile(&source).map_err(|errors| Mistake::of(&errors))?;
     let found = check::check(&program)?;
     let (env, patterns) = (Arc::new(Env::stdlib()), Arc::new(found.patterns));
-    Ok(Checked { source, program, env, patterns, needs_bodies: found.needs_bodies })
+    Ok(Checked {
+        source,
+        program,
+        env,
+        patterns,
+        used: found.used,
+        needs_bodies: found.needs_bodies,
+    })
 }
