@@ -33,7 +33,8 @@ pub(crate) struct Call {
     pub(crate) stack: u64,
     pub(crate) object: u64,
     pub(crate) buffer: u64,
-    /// Where the function stores the length, or 0.
+    /// Where the function stores the length, or what else is kept of its arguments
+    /// ([`Function::kept_argument`]), or 0.
     pub(crate) length: u64,
     pub(crate) entered: u64,
     pub(crate) cookie: u64,
@@ -85,12 +86,14 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     }
     // Both are read before one is chosen: the verifier allows no access to the context at an
     // offset that is chosen at run time, which the compiler would otherwise make of it.
-    let (fourth, fifth) = core::hint::black_box((ctx.arg(3)?, ctx.arg(4)?));
+    let (third, fourth, fifth) = core::hint::black_box((ctx.arg(2)?, ctx.arg(3)?, ctx.arg(4)?));
     let call = Call {
         stack,
         object,
-        buffer: ctx.arg(1)?,
-        length: match function.length_argument() {
+        // No memory is there, so that the bytes of a packet are told to be missing.
+        buffer: if function == Function::ReadPacket { 0 } else { ctx.arg(1)? },
+        length: match function.kept_argument() {
+            Some(2) => third,
             Some(3) => fourth,
             Some(_) => fifth,
             None => 0,
@@ -246,11 +249,16 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     Some(())
 }
 
+/// `PR_MSG_PEEK` (nsprpub/pr/include/prio.h, NSPR 4).
+const PR_MSG_PEEK: u32 = 2;
+
 /// How many bytes the call moved; `None` when it failed or moved none.
 fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     match function {
-        Function::Peek | Function::Handshake => return None,
+        Function::Peek | Function::Handshake | Function::Uncork => return None,
         Function::Sendfile => return (0 < result as i64).then_some(result),
+        Function::WriteWhole => return (0 <= result as i64 && length != 0).then_some(length),
+        Function::ReadFlags if length as u32 & PR_MSG_PEEK != 0 => return None,
         _ => {}
     }
     // -1 can come back as 0x00000000ffffffff: only the low half is the `int`.

@@ -45,6 +45,18 @@ pub enum Function {
     ReadEnd = 16,
     /// `int SSL_do_handshake(SSL *)`: moves nothing of the process, but uses the socket.
     Handshake = 17,
+    /// `int gnutls_record_uncork(gnutls_session_t, unsigned)`: hands over nothing itself, but calls
+    /// what does, with what was handed over before.
+    Uncork = 20,
+    /// `ssize_t gnutls_record_recv_packet(gnutls_session_t, gnutls_packet_t *)`: the result is the
+    /// length; the bytes are in a structure of the library's own.
+    ReadPacket = 21,
+    /// `ssize_t gnutls_record_send_early_data(gnutls_session_t, const void *, size_t)`: all bytes are
+    /// taken, or the result is negative.
+    WriteWhole = 22,
+    /// `PRInt32 recv(PRFileDesc *, void *, PRInt32, PRIntn, PRIntervalTime)` of NSPR: the result is the
+    /// length; with `PR_MSG_PEEK` (prio.h) in the fourth argument nothing is moved.
+    ReadFlags = 23,
 }
 
 impl Function {
@@ -68,6 +80,10 @@ impl Function {
             15 => Some(Self::BioWrite),
             16 => Some(Self::ReadEnd),
             17 => Some(Self::Handshake),
+            20 => Some(Self::Uncork),
+            21 => Some(Self::ReadPacket),
+            22 => Some(Self::WriteWhole),
+            23 => Some(Self::ReadFlags),
             _ => None,
         }
     }
@@ -75,7 +91,12 @@ impl Function {
     /// [`direction::TRANSMIT`] or [`direction::RECEIVE`], for a function that moves bytes.
     pub const fn direction(self) -> u8 {
         match self {
-            Self::Read | Self::ReadEx | Self::ReadEarlyData | Self::Peek => direction::RECEIVE,
+            Self::Read
+            | Self::ReadEx
+            | Self::ReadEarlyData
+            | Self::Peek
+            | Self::ReadPacket
+            | Self::ReadFlags => direction::RECEIVE,
             _ => direction::TRANSMIT,
         }
     }
@@ -91,12 +112,16 @@ impl Function {
                 | Self::WriteEx2
                 | Self::ReadEarlyData
                 | Self::WriteEarlyData
+                | Self::ReadPacket
+                | Self::WriteWhole
+                | Self::ReadFlags
         )
     }
 
     /// Whether a call is followed from its entry to its return.
     pub const fn is_followed(self) -> bool {
-        self.carries_payload() || matches!(self, Self::Sendfile | Self::Peek | Self::Handshake)
+        self.carries_payload()
+            || matches!(self, Self::Sendfile | Self::Peek | Self::Handshake | Self::Uncork)
     }
 
     /// The argument, counted from 0, through which the length comes back: a `size_t *`. `None`
@@ -106,6 +131,16 @@ impl Function {
             Self::WriteEx | Self::ReadEx | Self::ReadEarlyData | Self::WriteEarlyData => Some(3),
             Self::WriteEx2 => Some(4),
             _ => None,
+        }
+    }
+
+    /// The argument, counted from 0, that is kept for the return as it is, beside the first two:
+    /// the length that is handed over, or flags.
+    pub const fn kept_argument(self) -> Option<u8> {
+        match self {
+            Self::WriteWhole => Some(2),
+            Self::ReadFlags => Some(3),
+            _ => self.length_argument(),
         }
     }
 }

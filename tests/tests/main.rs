@@ -19,6 +19,7 @@ mod exchanges;
 mod filters;
 mod fresh;
 mod gaps;
+mod gnutls;
 mod grpc;
 mod http2;
 mod idle;
@@ -67,6 +68,7 @@ use tests;
 const ALL: &[&[(&str, Test)]] = &[
     plaintext::TESTS,
     gaps::TESTS,
+    gnutls::TESTS,
     calls::TESTS,
     exact::TESTS,
     exact::connections::TESTS,

@@ -84,6 +84,7 @@ fn test_packages() -> Result<()> {
             Package::new("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server"),
             Package::new("redis-server", "redis-server"),
             Package::new("tshark", "tshark"),
+            Package::new("wget", "wget"),
         ],
     )
 }

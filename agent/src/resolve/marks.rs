@@ -8,8 +8,7 @@ use object::read::{ReadCache, ReadRef};
 use super::{Reason, Resolution, elf::Elf};
 
 /// A function that only the named library defines.
-const FUNCTIONS: [(&[u8], &str, Reason); 6] = [
-    (b"gnutls_record_send", "gnutls", Reason::UnsupportedLibrary),
+const FUNCTIONS: [(&[u8], &str, Reason); 5] = [
     (b"SSL_ImportFD", "nss", Reason::UnsupportedLibrary),
     (b"wolfSSL_write", "wolfssl", Reason::UnsupportedLibrary),
     (b"mbedtls_ssl_write", "mbedtls", Reason::UnsupportedLibrary),

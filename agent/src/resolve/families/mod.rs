@@ -4,6 +4,8 @@
 //! says which functions carry plaintext, how their arguments lie, which of them call each other,
 //! and what its version looks like.
 
+mod exports;
+mod gnutls;
 mod openssl;
 
 use super::{Probe, elf::Elf};
@@ -32,7 +34,7 @@ pub(crate) struct Family {
 pub type Version = (&'static str, String);
 
 /// All families; of those that a file contains, the first is probed.
-pub(crate) const FAMILIES: [&Family; 1] = [&openssl::FAMILY];
+pub(crate) const FAMILIES: [&Family; 2] = [&openssl::FAMILY, &gnutls::FAMILY];
 
 /// The family of this name.
 pub(super) fn named(name: &str) -> Option<&'static Family> {

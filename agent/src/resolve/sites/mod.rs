@@ -93,13 +93,19 @@ impl Needs {
             | Function::Clear
             | Function::Shutdown
             | Function::Handshake
+            | Function::Uncork
             | Function::ReadEnd => 1,
-            Function::SetTransport | Function::SetDescriptor => 2,
-            Function::Read | Function::Write | Function::Peek | Function::BioWrite => 3,
+            Function::SetTransport | Function::SetDescriptor | Function::ReadPacket => 2,
+            Function::Read
+            | Function::Write
+            | Function::WriteWhole
+            | Function::Peek
+            | Function::BioWrite => 3,
             Function::ReadEx
             | Function::WriteEx
             | Function::ReadEarlyData
-            | Function::WriteEarlyData => 4,
+            | Function::WriteEarlyData
+            | Function::ReadFlags => 4,
             Function::WriteEx2 | Function::Sendfile => 5,
         };
         let stack = function.is_followed();
