@@ -249,16 +249,12 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     Some(())
 }
 
-/// `PR_MSG_PEEK` (nsprpub/pr/include/prio.h, NSPR 4).
-const PR_MSG_PEEK: u32 = 2;
-
 /// How many bytes the call moved; `None` when it failed or moved none.
 fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     match function {
         Function::Peek | Function::Handshake | Function::Uncork => return None,
         Function::Sendfile => return (0 < result as i64).then_some(result),
         Function::WriteWhole => return (0 <= result as i64 && length != 0).then_some(length),
-        Function::ReadFlags if length as u32 & PR_MSG_PEEK != 0 => return None,
         _ => {}
     }
     // -1 can come back as 0x00000000ffffffff: only the low half is the `int`.

@@ -54,9 +54,6 @@ pub enum Function {
     /// `ssize_t gnutls_record_send_early_data(gnutls_session_t, const void *, size_t)`: all bytes are
     /// taken, or the result is negative.
     WriteWhole = 22,
-    /// `PRInt32 recv(PRFileDesc *, void *, PRInt32, PRIntn, PRIntervalTime)` of NSPR: the result is the
-    /// length; with `PR_MSG_PEEK` (prio.h) in the fourth argument nothing is moved.
-    ReadFlags = 23,
 }
 
 impl Function {
@@ -83,7 +80,6 @@ impl Function {
             20 => Some(Self::Uncork),
             21 => Some(Self::ReadPacket),
             22 => Some(Self::WriteWhole),
-            23 => Some(Self::ReadFlags),
             _ => None,
         }
     }
@@ -91,12 +87,9 @@ impl Function {
     /// [`direction::TRANSMIT`] or [`direction::RECEIVE`], for a function that moves bytes.
     pub const fn direction(self) -> u8 {
         match self {
-            Self::Read
-            | Self::ReadEx
-            | Self::ReadEarlyData
-            | Self::Peek
-            | Self::ReadPacket
-            | Self::ReadFlags => direction::RECEIVE,
+            Self::Read | Self::ReadEx | Self::ReadEarlyData | Self::Peek | Self::ReadPacket => {
+                direction::RECEIVE
+            }
             _ => direction::TRANSMIT,
         }
     }
@@ -114,7 +107,6 @@ impl Function {
                 | Self::WriteEarlyData
                 | Self::ReadPacket
                 | Self::WriteWhole
-                | Self::ReadFlags
         )
     }
 
@@ -135,11 +127,10 @@ impl Function {
     }
 
     /// The argument, counted from 0, that is kept for the return as it is, beside the first two:
-    /// the length that is handed over, or flags.
+    /// the length that is handed over.
     pub const fn kept_argument(self) -> Option<u8> {
         match self {
             Self::WriteWhole => Some(2),
-            Self::ReadFlags => Some(3),
             _ => self.length_argument(),
         }
     }

@@ -104,8 +104,7 @@ impl Needs {
             Function::ReadEx
             | Function::WriteEx
             | Function::ReadEarlyData
-            | Function::WriteEarlyData
-            | Function::ReadFlags => 4,
+            | Function::WriteEarlyData => 4,
             Function::WriteEx2 | Function::Sendfile => 5,
         };
         let stack = function.is_followed();
