@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::{grpc, hpack::List};
 use crate::{
     capture::Call,
-    decode::{Body, Fields, Options, Request, Response, Version, body::Gathering, sse::Events},
+    decode::{
+        Body, Fields, Message, Options, Request, Response, Version, body::Gathering, sse::Events,
+    },
 };
 
 /// A message while it comes.
@@ -54,6 +56,20 @@ impl Half {
             self.trailers = unknown(&fields);
             self.fields = unknown(&self.fields);
         }
+    }
+
+    /// The next bytes of its body. `call` moved them.
+    pub(super) fn push(&mut self, call: &Call, bytes: &[u8], out: &mut Vec<Message>) {
+        self.body.push(bytes);
+        self.messages.push(bytes);
+        self.events.iter_mut().for_each(|events| events.push(call, bytes, out));
+    }
+
+    /// The next bytes of its body were lost.
+    pub(super) fn lose(&mut self, length: u64) {
+        self.body.lose(length);
+        self.messages.lose();
+        self.events.iter_mut().for_each(|events| events.lose());
     }
 
     pub(super) fn end(&mut self, call: Option<&Call>) {

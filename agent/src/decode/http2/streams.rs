@@ -7,13 +7,15 @@ use super::{
     errors, grpc,
     half::{self, Half},
     hpack::List,
-    tunnel::Tunnel,
+    tunnel,
 };
 use crate::{
     capture::{Call, ConnectionKey, Direction},
     decode::{
         Content, Exchange, Fields, Message, Options, Role, moved,
+        protocol::{Flow, Protocol as _},
         sse::{Events, Origin},
+        websocket::WebSockets,
     },
 };
 
@@ -30,8 +32,8 @@ struct Stream {
     request: Option<Half>,
     response: Option<Half>,
     error: Option<String>,
-    /// What goes through it instead of bodies.
-    tunnel: Option<Tunnel>,
+    /// What goes through it instead of bodies, as long as that is WebSocket; the rest is counted.
+    tunnel: Option<Box<WebSockets>>,
     /// Its end may have been lost; how many streams began since.
     doubt: Option<usize>,
 }
@@ -43,7 +45,7 @@ impl Stream {
 
     fn weight(&self) -> usize {
         let halves = self.request.iter().chain(&self.response).map(Half::weight);
-        200 + halves.sum::<usize>() + self.tunnel.as_ref().map_or(0, Tunnel::weight)
+        200 + halves.sum::<usize>() + self.tunnel.as_ref().map_or(0, |tunnel| tunnel.held())
     }
 }
 
@@ -121,7 +123,7 @@ impl Streams {
         if let Some(stream) = self.open.get_mut(&id)
             && let (Some(request), Some(response)) = (&stream.request, &stream.response)
         {
-            stream.tunnel = Tunnel::agreed(&options, who, id, (&request.fields, &response.fields));
+            stream.tunnel = tunnel::agreed(&options, who, id, (&request.fields, &response.fields));
         }
     }
 
@@ -169,15 +171,21 @@ impl Streams {
         out: &mut Vec<Message>,
     ) {
         let at = self.at(requests);
-        let Some(stream) = self.open.get_mut(&id) else { return };
-        stream.doubt = None;
-        let Some(half) = stream.half(requests).filter(|half| !half.ended) else { return };
-        half.body.push(bytes);
-        half.messages.push(bytes);
-        half.events.iter_mut().for_each(|events| events.push(call, bytes, out));
-        if let Some(tunnel) = &mut stream.tunnel {
-            tunnel.push(call, at, bytes, out);
+        let Some(stream) = self.coming(id, requests) else { return };
+        stream.half(requests).iter_mut().for_each(|half| half.push(call, bytes, out));
+        if let Some(tunnel) = &mut stream.tunnel
+            && let Flow::Over { .. } = tunnel.push(call, at, bytes, out)
+        {
+            stream.tunnel = None;
         }
+    }
+
+    /// A stream of which one side is not over.
+    fn coming(&mut self, id: u32, requests: bool) -> Option<&mut Stream> {
+        let stream = self.open.get_mut(&id)?;
+        stream.doubt = None;
+        let ended = stream.half(requests)?.ended;
+        (!ended).then_some(stream)
     }
 
     /// Which way requests go, or responses.
@@ -226,15 +234,9 @@ impl Streams {
         out: &mut Vec<Message>,
     ) {
         let at = self.at(requests);
-        let Some(stream) = self.open.get_mut(&id) else { return };
-        stream.doubt = None;
-        let Some(half) = stream.half(requests).filter(|half| !half.ended) else { return };
-        half.body.lose(length);
-        half.messages.lose();
-        half.events.iter_mut().for_each(|events| events.lose());
-        if let Some(tunnel) = &mut stream.tunnel {
-            tunnel.lose(at, length, out);
-        }
+        let Some(stream) = self.coming(id, requests) else { return };
+        stream.half(requests).iter_mut().for_each(|half| half.lose(length));
+        stream.tunnel.iter_mut().for_each(|tunnel| tunnel.gap(at, length, out));
     }
 
     /// Frames were lost: bodies have holes, and streams may have ended.
@@ -250,9 +252,8 @@ impl Streams {
                 }
                 None => {}
             }
-            if let Some(tunnel) = &mut stream.tunnel {
-                tunnel.lose(at, 0, out);
-            }
+            // Nobody knows how many.
+            stream.tunnel.iter_mut().for_each(|tunnel| tunnel.gap(at, 0, out));
             stream.doubt = Some(0);
         }
         self.emit(out);
@@ -265,7 +266,7 @@ impl Streams {
                 half.body.give_up();
                 half.events.iter_mut().for_each(|events| events.give_up());
             });
-            stream.tunnel.iter_mut().for_each(Tunnel::give_up);
+            stream.tunnel.iter_mut().for_each(|tunnel| tunnel.give_up(&mut Vec::new()));
         }
     }
 
@@ -307,7 +308,7 @@ impl Streams {
 
     fn hand_out(&self, id: u32, mut stream: Stream, out: &mut Vec<Message>) {
         stream.request.iter_mut().chain(&mut stream.response).for_each(|half| half.end(None));
-        stream.tunnel.iter_mut().for_each(|tunnel| tunnel.end(out));
+        stream.tunnel.iter_mut().for_each(|tunnel| tunnel.cut(out));
         let grpc = grpc::Grpc::of(
             stream.request.as_ref().map(|half| (&half.fields, &half.messages)),
             stream.response.as_ref().map(|half| (&half.fields, &half.trailers, &half.messages)),
