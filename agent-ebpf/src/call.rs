@@ -84,7 +84,7 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     if function == Function::Handshake && connection::is_bound((thread >> 32) as u32, object) {
         return None;
     }
-    // Both are read before one is chosen: the verifier allows no access to the context at an
+    // All are read before one is chosen: the verifier allows no access to the context at an
     // offset that is chosen at run time, which the compiler would otherwise make of it.
     let (third, fourth, fifth) = core::hint::black_box((ctx.arg(2)?, ctx.arg(3)?, ctx.arg(4)?));
     let call = Call {

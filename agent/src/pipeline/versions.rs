@@ -51,7 +51,7 @@ impl Versions {
         self.settle(libraries, library, found);
     }
 
-    /// Looks for the version in the companion that lies beside a library in a root.
+    /// Looks for the version of a library that lies in a root, in it or in its companion beside it.
     pub(super) fn find_beside(
         &mut self,
         proc: &Path,
@@ -63,13 +63,8 @@ impl Versions {
     ) {
         let Some(&Wanted { family, .. }) = self.wanted.get(&library) else { return };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = match resolve::companion(family) {
-            Some(_) => {
-                resolve::companion_of(family, &name).map(|beside| path.with_file_name(beside))
-            }
-            None => Some(path.to_owned()),
-        };
-        let found = beside.and_then(|beside| {
+        let found = resolve::version_beside(family, &name).and_then(|beside| {
+            let beside = path.with_file_name(beside);
             let (_, files) = resolve::open_in_root(proc, process, root, &beside).ok()?;
             resolve::version(&files.first()?.file, family)
         });

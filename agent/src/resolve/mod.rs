@@ -157,10 +157,10 @@ pub fn companion(family: &str) -> Option<&'static str> {
     families::named(family)?.companion
 }
 
-/// The name that the companion of a library would have, beside it.
-pub fn companion_of(family: &str, library: &str) -> Option<String> {
+/// The name of the file beside a library that carries its version: its companion's, or its own.
+pub fn version_beside(family: &str, library: &str) -> Option<String> {
     let family = families::named(family)?;
-    let companion = family.companion?;
+    let Some(companion) = family.companion else { return Some(library.to_owned()) };
     let rest = family.libraries.iter().find_map(|begin| library.strip_prefix(begin))?;
     Some(format!("{companion}{rest}"))
 }

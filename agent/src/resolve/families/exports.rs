@@ -1,4 +1,4 @@
-//! Families whose functions are all found by name, and stand for themselves.
+//! The functions of a family that a file defines, found by name.
 
 use tlstap_ebpf::{Function, direction};
 
@@ -11,10 +11,23 @@ use crate::resolve::{
 /// A function of a family: its name, its arguments and result.
 pub(super) type Named = (&'static str, Function);
 
-/// The probes on the functions of `table` that a file defines, in the table's order. Empty when none
-/// of them hands plaintext over, or none hands it back.
-pub(super) fn probes(elf: &Elf<'_>, table: &[Named]) -> Vec<Probe> {
-    let mut found: Vec<Option<Symbol<'_>>> = vec![None; table.len()];
+/// A function of a family that a file defines.
+pub(super) struct Export<'d> {
+    pub(super) name: &'static str,
+    pub(super) function: Function,
+    pub(super) symbol: Symbol<'d>,
+}
+
+impl Export<'_> {
+    pub(super) fn probe(&self, elf: &Elf<'_>) -> Option<Probe> {
+        let Self { name, function, symbol: Symbol { address, size, method, .. } } = *self;
+        Probe::plan(elf, name, function, Extent { address, size }, method)
+    }
+}
+
+/// Those of `table` that a file defines, in the table's order.
+pub(super) fn of<'d>(elf: &Elf<'d>, table: &[Named]) -> Vec<Export<'d>> {
+    let mut found: Vec<Option<Symbol<'d>>> = vec![None; table.len()];
     for symbol in elf.functions() {
         let known = table.iter().position(|(name, _)| name.as_bytes() == symbol.name);
         // A symbol stands in .dynsym and .symtab, or in several versions.
@@ -22,19 +35,18 @@ pub(super) fn probes(elf: &Elf<'_>, table: &[Named]) -> Vec<Probe> {
             place.get_or_insert(symbol);
         }
     }
-    let probes: Vec<_> = table
-        .iter()
-        .zip(found)
-        .filter_map(|(&(name, function), symbol)| {
-            let Symbol { address, size, method, .. } = symbol?;
-            Probe::plan(elf, name, function, Extent { address, size }, method)
-        })
-        .collect();
-    let carries = |wanted| {
-        probes
-            .iter()
-            .any(|probe| probe.function.carries_payload() && probe.function.direction() == wanted)
+    let export = |(&(name, function), symbol): (&Named, Option<_>)| {
+        symbol.map(|symbol| Export { name, function, symbol })
     };
-    let whole = carries(direction::TRANSMIT) && carries(direction::RECEIVE);
-    if whole { probes } else { Vec::new() }
+    table.iter().zip(found).filter_map(export).collect()
+}
+
+/// Whether some functions hand plaintext over, and some hand it back.
+pub(super) fn are_whole(functions: impl Iterator<Item = Function> + Clone) -> bool {
+    let carry = |wanted| {
+        functions
+            .clone()
+            .any(|function| function.carries_payload() && function.direction() == wanted)
+    };
+    carry(direction::TRANSMIT) && carry(direction::RECEIVE)
 }

@@ -34,7 +34,10 @@ const FUNCTIONS: [Named; 11] = [
 ];
 
 fn probes(elf: &Elf<'_>) -> Vec<Probe> {
-    exports::probes(elf, &FUNCTIONS)
+    let exports = exports::of(elf, &FUNCTIONS);
+    let probes: Vec<_> = exports.iter().filter_map(|export| export.probe(elf)).collect();
+    let whole = exports::are_whole(probes.iter().map(|probe| probe.function));
+    if whole { probes } else { Vec::new() }
 }
 
 /// `Enabled GnuTLS 3.7.9 logging...` (lib/global.c).

@@ -7,9 +7,13 @@ mod methods;
 
 use std::collections::BTreeSet;
 
-use tlstap_ebpf::{Function, direction};
+use tlstap_ebpf::Function;
 
-use super::{Family, Version, number};
+use super::{
+    Family, Version,
+    exports::{self, Export, Named},
+    number,
+};
 use crate::resolve::{
     Method, Probe, branches,
     elf::{Elf, Symbol},
@@ -26,7 +30,7 @@ pub(super) const FAMILY: Family = Family {
 
 /// Every function that a probe goes on, in the order in which they are attached: what moves bytes
 /// first. Each is optional: CPython calls only the `_ex` functions, BoringSSL has none of them.
-const FUNCTIONS: [(&str, Function); 20] = [
+const FUNCTIONS: [Named; 20] = [
     ("SSL_write", Function::Write),
     ("SSL_read", Function::Read),
     ("SSL_write_ex", Function::WriteEx),
@@ -53,12 +57,7 @@ const FUNCTIONS: [(&str, Function); 20] = [
 /// The probes of the file; empty when it does not contain a library of this family.
 fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     let exports = Exports::of(elf);
-    let carries = |direction| {
-        exports.0.iter().any(|export| {
-            export.function.carries_payload() && export.function.direction() == direction
-        })
-    };
-    if !carries(direction::TRANSMIT) || !carries(direction::RECEIVE) {
+    if !exports::are_whole(exports.0.iter().map(|export| export.function)) {
         return Vec::new();
     }
     let (payload, rest): (Vec<_>, Vec<_>) = exports
@@ -110,37 +109,12 @@ pub(crate) fn reads(elf: &Elf<'_>) -> Option<BTreeSet<u64>> {
     Exports::of(elf).reads(elf)
 }
 
-/// A function of the family that a file defines.
-struct Export<'d> {
-    name: &'static str,
-    function: Function,
-    symbol: Symbol<'d>,
-}
-
-impl Export<'_> {
-    fn probe(&self, elf: &Elf<'_>) -> Option<Probe> {
-        let Self { name, function, symbol: Symbol { address, size, method, .. } } = *self;
-        Probe::plan(elf, name, function, Extent { address, size }, method)
-    }
-}
-
 /// The functions of the family that a file defines, in the order of [`FUNCTIONS`].
 struct Exports<'d>(Vec<Export<'d>>);
 
 impl<'d> Exports<'d> {
     fn of(elf: &Elf<'d>) -> Self {
-        let mut found: [Option<Symbol<'d>>; FUNCTIONS.len()] = [None; FUNCTIONS.len()];
-        for symbol in elf.functions() {
-            let known = FUNCTIONS.iter().position(|(name, _)| name.as_bytes() == symbol.name);
-            // A symbol stands in .dynsym and .symtab, or in several versions.
-            if let Some(place) = known.and_then(|index| found.get_mut(index)) {
-                place.get_or_insert(symbol);
-            }
-        }
-        let export = |((name, function), symbol): ((&'static str, Function), Option<_>)| {
-            symbol.map(|symbol| Export { name, function, symbol })
-        };
-        Self(FUNCTIONS.into_iter().zip(found).filter_map(export).collect())
+        Self(exports::of(elf, &FUNCTIONS))
     }
 
     fn symbol(&self, wanted: Function) -> Option<&Symbol<'d>> {
