@@ -209,7 +209,7 @@ impl Agent {
 
     /// Stops it by a signal.
     pub fn stop_by(self, signal: Signal) -> Result<Ended> {
-        self.child.signal(signal)?;
+        self.signal(signal)?;
         self.finish(END)
     }
 

@@ -19,6 +19,14 @@ use crate::attach;
 
 /// Completes on SIGINT, SIGTERM or SIGHUP, and when nobody reads standard output any more.
 pub async fn stopped() -> io::Result<()> {
+    tokio::select! {
+        told = told_to_stop() => told,
+        () = output_closed() => Ok(()),
+    }
+}
+
+/// Completes on the next SIGINT, SIGTERM or SIGHUP.
+pub(super) async fn told_to_stop() -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -26,7 +34,6 @@ pub async fn stopped() -> io::Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
-        () = output_closed() => {}
     }
     Ok(())
 }

@@ -31,6 +31,14 @@ pub(super) struct Counts {
     pub(super) bytes: AtomicU64,
 }
 
+impl Counts {
+    /// Grows with whatever comes through.
+    pub(super) fn sum(&self) -> u64 {
+        let [records, bytes] = [&self.records, &self.bytes].map(|n| n.load(Ordering::Relaxed));
+        records.wrapping_add(bytes)
+    }
+}
+
 /// How the stream ended.
 #[derive(Debug)]
 pub(super) enum Ended {

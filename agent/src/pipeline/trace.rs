@@ -20,7 +20,7 @@ use super::{
     progress::Progress,
     selection::Selection,
     sockets::SocketSearch,
-    stop::stopped,
+    stop::{stopped, told_to_stop},
     stream::{Counts, Ended, Node, Settings, Stream},
     summary::Summary,
     targets::Targets,
@@ -43,8 +43,11 @@ const QUEUE: usize = 64 << 20;
 /// How long container runtimes may take to name what runs already, before the user is told that
 /// nothing matches.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long the decoders may take to finish what is queued when the agent stops.
-const GRACE: Duration = Duration::from_millis(500);
+/// When the agent stops, its decoders finish what is queued, unless they get no further in so many
+/// looks. Looks and not time, since a machine can stand still, too.
+const LOOKS: u32 = 10;
+/// From one of these looks to the next.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How the stream ended, and the recorder.
 type Finished = (Ended, Option<Recorder>);
@@ -168,7 +171,7 @@ where
         () = progress.run() => None,
     };
     let dropped = reader.finish();
-    let (ended, recorder) = finish(ended, streams).await?;
+    let (ended, recorder) = finish(ended, streams, &counts).await?;
     let mut losses = Losses::read(&kernel.losses)?;
     losses.queue_full = dropped;
     let recorded = recorder.map_or(Ok(()), |recorder| recorder.finish(losses));
@@ -204,9 +207,13 @@ fn decoders(options: &Trace) -> usize {
     options.decoders.unwrap_or_else(by_processors)
 }
 
-/// Lets the decoders finish what is queued, but not for ever: the output may be blocked. `first` is
-/// how one of them ended already.
-async fn finish(first: Option<Finished>, mut others: JoinSet<Finished>) -> Result<Finished> {
+/// Lets the decoders finish what is queued, but not for ever: the output may be blocked, or the user
+/// impatient. `first` is how one of them ended already.
+async fn finish(
+    first: Option<Finished>,
+    mut others: JoinSet<Finished>,
+    counts: &Counts,
+) -> Result<Finished> {
     let all = async {
         let mut finished = first;
         while let Some(ended) = others.join_next().await {
@@ -217,9 +224,26 @@ async fn finish(first: Option<Finished>, mut others: JoinSet<Finished>) -> Resul
         }
         finished.context("no decoder")
     };
-    match time::timeout(GRACE, all).await {
-        Ok(finished) => finished,
-        Err(_elapsed) => bail!("the output is blocked; some events were not written"),
+    tokio::select! {
+        biased;
+        finished = all => finished,
+        told = told_to_stop() => {
+            told.context("failed to watch for signals")?;
+            bail!("told to stop twice; some events were not written")
+        }
+        () = stuck(counts) => bail!("the output is blocked; some events were not written"),
+    }
+}
+
+/// Completes when nothing comes through any more.
+async fn stuck(counts: &Counts) {
+    let mut before = counts.sum();
+    let mut looks = 0;
+    while looks < LOOKS {
+        time::sleep(LOOK).await;
+        let now = counts.sum();
+        looks = if now == before { looks + 1 } else { 0 };
+        before = now;
     }
 }
 
