@@ -189,7 +189,7 @@ fn with_a_slow_reader(node: &Node) -> Result<()> {
     let ended = agent.stop_by(Signal::INT)?;
     ended.succeeded()?;
     ensure!(ended.took > PROMPT, "all was written in {:?}: the reader was not slow", ended.took);
-    let lines = reading.join().map_err(|_| anyhow!("the reader panicked"))??;
+    let lines = reading.join().map_err(|_panic| anyhow!("the reader panicked"))??;
     let summary = ended.summary()?;
     ensure!(summary.contains(&format!("{lines} event")), "{lines} lines, but {summary}");
     Ok(())
@@ -208,7 +208,7 @@ fn by_two_interrupts(node: &Node) -> Result<()> {
     // It must have noticed the first before the second comes.
     thread::sleep(Duration::from_millis(200));
     let ended = agent.stop_by(Signal::INT)?;
-    reading.join().map_err(|_| anyhow!("the reader panicked"))??;
+    reading.join().map_err(|_panic| anyhow!("the reader panicked"))??;
     ensure!(ended.took <= PROMPT, "the prompt came after {:?}", ended.took);
     failed(&ended, "told to stop twice")
 }
