@@ -1,6 +1,11 @@
 //! `cargo xtask ci`: everything a change must pass, step by step; the first failure ends it.
 
-use std::{env::consts::ARCH, process::Command, time::Instant};
+use std::{
+    env::{self, consts::ARCH},
+    iter,
+    process::Command,
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -14,6 +19,8 @@ use crate::{
 
 /// Of each target. More is a matter of `cargo xtask fuzz`.
 const FUZZ_SECONDS: u32 = 60;
+/// Those whose registers the kernel half knows.
+const PROCESSORS: [&str; 2] = ["x86_64", "aarch64"];
 /// Of random bytes for each decoder.
 const NOISE_MIB: &str = "1024";
 
@@ -23,6 +30,7 @@ pub(crate) fn ci() -> Result<()> {
     step("rustfmt", || cargo(&["fmt", "--all", "--check"]))?;
     step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("clippy, kernel half", clippy_kernel_half)?;
+    step("kernel half for other processors", build_other_kernel_halves)?;
     step("tests", || test::test(&test::Args::default()))?;
     step("noise", noise)?;
     step("fuzzing", || fuzz::fuzz(&fuzz::Args::all(FUZZ_SECONDS)))?;
@@ -56,23 +64,45 @@ fn rustdoc() -> Result<()> {
     command::run(command::cargo().args(arguments).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// On the host the kernel half is an empty program, so it is looked at as BPF too.
+/// On the host the kernel half is an empty program, so it is looked at as BPF too, for every
+/// processor whose registers it knows.
 fn clippy_kernel_half() -> Result<()> {
     let compiler = toolchain::prepare()?;
     ensure_clippy(&compiler)?;
-    let mut clippy = Command::new("rustup");
-    clippy
+    for processor in PROCESSORS {
+        let mut clippy = kernel_half(&compiler, processor, "clippy");
+        command::run(clippy.args(["--", "-D", "warnings"]))?;
+    }
+    Ok(())
+}
+
+/// That of this machine is in the agent.
+fn build_other_kernel_halves() -> Result<()> {
+    let compiler = toolchain::prepare()?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = iter::once(workspace::tools().join("bin")).chain(env::split_paths(&path));
+    let path = env::join_paths(path)?;
+    for processor in PROCESSORS.into_iter().filter(|processor| *processor != ARCH) {
+        let mut build = kernel_half(&compiler, processor, "build");
+        command::run(build.args(["--release", "--bin", "tlstap-bpf"]).env("PATH", &path))?;
+    }
+    Ok(())
+}
+
+fn kernel_half(compiler: &Compiler, processor: &str, verb: &str) -> Command {
+    let mut cargo = Command::new("rustup");
+    cargo
         .current_dir(workspace::root())
-        .args(["run", compiler.toolchain, "cargo", "clippy", "--package", "tlstap-ebpf"])
+        .args(["run", compiler.toolchain, "cargo", verb, "--package", "tlstap-ebpf"])
         .args(["--target", "bpfel-unknown-none"])
         .env_remove("RUSTC")
-        .env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{ARCH}\""));
+        .env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{processor}\" -Clink-arg=--btf"));
     if compiler.toolchain == DISTRIBUTION {
-        clippy.env("RUSTC_BOOTSTRAP", "aya_ebpf,aya_ebpf_bindings");
+        cargo.env("RUSTC_BOOTSTRAP", "aya_ebpf,aya_ebpf_bindings");
     } else {
-        clippy.arg("-Zbuild-std=core");
+        cargo.arg("-Zbuild-std=core");
     }
-    command::run(clippy.args(["--", "-D", "warnings"]))
+    cargo
 }
 
 fn ensure_clippy(compiler: &Compiler) -> Result<()> {
