@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{child::Child, cli::Ended, deadline, process, schema, tool};
+use crate::{child::Child, cli::Ended, coverage, deadline, process, schema, tool};
 
 /// From the start to the line with `ready`, on a busy machine.
 const READY: Duration = Duration::from_secs(30);
@@ -175,7 +175,9 @@ impl Agent {
 
     fn take(&mut self) -> Result<()> {
         for line in self.child.stdout.from(self.events.len()) {
-            self.events.push(schema::record(&line)?);
+            let record = schema::record(&line)?;
+            coverage::saw(&record);
+            self.events.push(record);
         }
         Ok(())
     }

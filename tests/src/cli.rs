@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::schema;
+use crate::{coverage, schema};
 
 /// What a finished run left.
 #[derive(Debug)]
@@ -26,7 +26,8 @@ const ACCIDENTS: [&str; 4] = ["panicked", "stack backtrace", "RUST_BACKTRACE", "
 impl Ended {
     /// The lines of stdout as records of the schema.
     pub fn events(&self) -> Result<Vec<Value>> {
-        self.stdout.iter().map(|line| schema::record(line)).collect()
+        let record = |line: &String| schema::record(line).inspect(coverage::saw);
+        self.stdout.iter().map(record).collect()
     }
 
     /// The lines of stdout as JSON of any form.

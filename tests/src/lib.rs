@@ -13,6 +13,7 @@ pub mod cli;
 pub mod compile;
 pub mod containerd;
 pub mod content;
+pub mod coverage;
 pub mod database;
 pub mod deadline;
 pub mod docker;

@@ -175,11 +175,13 @@ fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
 
 /// A copy of the binary under test, where every user can reach it, and where no build replaces
 /// it meanwhile.
+/// The agent as it was built.
+pub(crate) fn built() -> Result<PathBuf> {
+    env::var_os("TLSTAP_BIN").map_or_else(release, |path| Ok(PathBuf::from(path)))
+}
+
 fn copy_agent(scratch: &Path) -> Result<PathBuf> {
-    let built = match env::var_os("TLSTAP_BIN") {
-        Some(path) => PathBuf::from(path),
-        None => release()?,
-    };
+    let built = built()?;
     ensure!(
         built.is_file(),
         "{} does not exist; `cargo xtask test` builds it, or set TLSTAP_BIN",

@@ -18,7 +18,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::{content, deadline, streams::StreamKey};
+use crate::{content, coverage, deadline, streams::StreamKey};
 
 /// Missing bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +150,9 @@ impl Recording {
         let event: Event<'_> = serde_json::from_slice(line).context("not the JSON of a piece")?;
         let key = (event.network.connection.id.to_owned(), event.network.io.direction.to_owned());
         let streams = self.streams;
+        if !self.seen.contains_key(&key) {
+            coverage::saw(&serde_json::from_slice(line)?);
+        }
         let seen = self.seen.entry(key).or_insert_with(|| event.first(streams));
         ensure!(event.offset == seen.length, "offset {}, not {}", event.offset, seen.length);
         ensure!(event.process.pid == seen.pid, "another process");

@@ -51,7 +51,7 @@ use std::{
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
-use tlstap_tests::node::Node;
+use tlstap_tests::{coverage, node::Node};
 
 /// A test: an error is its failure.
 type Test = fn(&Node) -> Result<()>;
@@ -117,6 +117,7 @@ fn main() -> Result<ExitCode> {
     // Also keeps them on this thread, which the children's death signal depends on.
     arguments.test_threads = Some(1);
     let node = Arc::new(Mutex::new(Node::new()?));
+    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
     let trials = ALL.iter().copied().flatten().map(|(name, test)| trial(name, *test, &node));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     let cleared = Arc::into_inner(node)
@@ -125,17 +126,21 @@ fn main() -> Result<ExitCode> {
         eprintln!("the suite left something behind: {}", chain(&error));
         return Ok(ExitCode::FAILURE);
     }
+    if whole && !conclusion.has_failed() {
+        coverage::write()?;
+    }
     Ok(conclusion.exit_code())
 }
 
 fn trial(name: &str, test: Test, node: &Arc<Mutex<Node>>) -> Trial {
     let name = name.trim_start_matches("suite::").to_owned();
     let node = Arc::clone(node);
-    Trial::test(name, move || {
+    Trial::test(name.clone(), move || {
         let node = node.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = Instant::now();
         let result = test(&node).map_err(|error| Failed::from(chain(&error)));
         eprint!("[{:>4.1} s] ", begun.elapsed().as_secs_f32());
+        coverage::ended(&name, result.is_ok());
         result
     })
 }
