@@ -57,9 +57,7 @@ pub(crate) fn find(tgid: u32, object: u64, began: u64) -> Option<&'static mut Co
             return Some(found);
         }
         let left = *found;
-        let _ = CONNECTIONS.remove(&key);
-        next_generation();
-        tell_end(bpf_get_current_pid_tgid(), &key, &left);
+        remove(bpf_get_current_pid_tgid(), &key, &left);
     }
     // SAFETY: plain helper without arguments.
     let birth = unsafe { bpf_ktime_get_ns() };
@@ -145,10 +143,22 @@ fn free(ctx: &ProbeContext) -> Option<()> {
     if machine::function(ctx.as_ptr()) == Some(Function::Clear) && connection.offset == [0, 0] {
         return None;
     }
-    let _ = CONNECTIONS.remove(&key);
-    next_generation();
-    tell_end(thread, &key, &connection);
+    remove(thread, &key, &connection);
     Some(())
+}
+
+/// Ends the connection of a TLS object, if there is one.
+pub(crate) fn end(thread: u64, key: &ConnectionKey) {
+    // SAFETY: the entry is copied before it is removed.
+    if let Some(connection) = unsafe { CONNECTIONS.get(key) }.copied() {
+        remove(thread, key, &connection);
+    }
+}
+
+fn remove(thread: u64, key: &ConnectionKey, connection: &Connection) {
+    let _ = CONNECTIONS.remove(key);
+    next_generation();
+    tell_end(thread, key, connection);
 }
 
 /// `SSL_set_bio` and its like: the socket that was known is no longer the connection's.

@@ -123,6 +123,14 @@ pub mod name {
     pub const SHUTDOWN: &str = "object_shutdown";
     /// Program at the entry of a function that takes ciphertext from a TLS object.
     pub const BIO_WRITE: &str = "bio_write";
+    /// Program at the entry of a data function of Go.
+    pub const GO_ENTRY: &str = "go_entry";
+    /// Program at every return of such a function.
+    pub const GO_RETURN: &str = "go_return";
+    /// Program at the entry of a handshake of Go, with which a connection begins.
+    pub const GO_HANDSHAKE: &str = "go_handshake";
+    /// Program at the entry of the function of Go that ends a connection.
+    pub const GO_CLOSE: &str = "go_close";
     /// Program at the exit of every thread.
     pub const TASK_EXIT: &str = "task_exit";
     /// Program at every exec.

@@ -95,6 +95,35 @@ pub(crate) fn by_number(_context: *mut c_void) -> [u64; 16] {
 /// The number of the register that results are returned in.
 pub(crate) const RESULT: usize = 0;
 
+/// What is in the registers of Go's functions (src/cmd/compile/abi-internal.md), when a method that
+/// takes a slice is called. The first is the first result too, when it returns.
+pub(crate) struct GoRegisters {
+    pub(crate) receiver: u64,
+    pub(crate) pointer: u64,
+    pub(crate) length: u64,
+    pub(crate) goroutine: u64,
+}
+
+#[cfg(bpf_target_arch = "x86_64")]
+pub(crate) fn go(context: *mut c_void) -> GoRegisters {
+    let registers = context.cast::<Registers>();
+    // SAFETY: the context of a uprobe program is such registers, which the verifier lets us read.
+    unsafe {
+        GoRegisters {
+            receiver: (*registers).rax,
+            pointer: (*registers).rbx,
+            length: (*registers).rcx,
+            goroutine: (*registers).r14,
+        }
+    }
+}
+
+/// Nothing of Go is probed on other processors.
+#[cfg(not(bpf_target_arch = "x86_64"))]
+pub(crate) fn go(_context: *mut c_void) -> GoRegisters {
+    GoRegisters { receiver: 0, pointer: 0, length: 0, goroutine: 0 }
+}
+
 /// Where the process goes on.
 fn instruction_pointer(context: *mut c_void) -> u64 {
     let registers = context.cast::<Registers>();
@@ -137,6 +166,16 @@ fn system_call() -> Option<(u64, u64)> {
     }
 }
 
+/// The goroutine that this thread runs, in a system call of a program of Go: it is in the same
+/// register there as in Go's functions.
+pub(crate) fn goroutine_in_kernel() -> Option<u64> {
+    // SAFETY: the task is this one, which stays; the read is checked by its helper.
+    unsafe {
+        let registers = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const KernelRegisters;
+        bpf_probe_read_kernel(&raw const (*registers).goroutine).ok()
+    }
+}
+
 fn user(address: u64) -> Option<u64> {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_user(address as *const u64) }.ok()
@@ -152,7 +191,9 @@ pub(crate) fn user_bytes<const N: usize>(address: u64) -> Option<[u8; N]> {
 #[cfg(bpf_target_arch = "x86_64")]
 #[repr(C)]
 struct KernelRegisters {
-    _before: [u64; 13],
+    _before: u64,
+    goroutine: u64,
+    _others: [u64; 11],
     second: u64,
     _first: u64,
     number: u64,
@@ -164,7 +205,9 @@ struct KernelRegisters {
 struct KernelRegisters {
     _first: u64,
     second: u64,
-    _others: [u64; 32],
+    _others: [u64; 26],
+    goroutine: u64,
+    _last: [u64; 5],
     _original_first: u64,
     number: u64,
 }

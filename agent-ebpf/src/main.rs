@@ -22,6 +22,8 @@ mod connection;
 #[cfg(target_arch = "bpf")]
 mod emit;
 #[cfg(target_arch = "bpf")]
+mod goroutine;
+#[cfg(target_arch = "bpf")]
 mod machine;
 #[cfg(target_arch = "bpf")]
 mod memory_bio;

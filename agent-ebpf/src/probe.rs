@@ -54,6 +54,17 @@ pub enum Function {
     /// `ssize_t gnutls_record_send_early_data(gnutls_session_t, const void *, size_t)`: all bytes are
     /// taken, or the result is negative.
     WriteWhole = 22,
+    /// `func (c *Conn) Read(b []byte) (n int, err error)` of Go's `crypto/tls`.
+    GoRead = 40,
+    /// `func (c *Conn) Write(b []byte) (n int, err error)`.
+    GoWrite = 41,
+    /// A return of a function of Go: of which call, its goroutine and its stack tell.
+    GoReturn = 42,
+    /// `func (c *Conn) Close() error`.
+    GoClose = 43,
+    /// `func (c *Conn) clientHandshake(ctx) error`, or `serverHandshake`: the first that happens on a
+    /// `Conn`, whether the program asks for it or a read or write does.
+    GoHandshake = 44,
 }
 
 impl Function {
@@ -80,6 +91,11 @@ impl Function {
             20 => Some(Self::Uncork),
             21 => Some(Self::ReadPacket),
             22 => Some(Self::WriteWhole),
+            40 => Some(Self::GoRead),
+            41 => Some(Self::GoWrite),
+            42 => Some(Self::GoReturn),
+            43 => Some(Self::GoClose),
+            44 => Some(Self::GoHandshake),
             _ => None,
         }
     }
@@ -87,9 +103,12 @@ impl Function {
     /// [`direction::TRANSMIT`] or [`direction::RECEIVE`], for a function that moves bytes.
     pub const fn direction(self) -> u8 {
         match self {
-            Self::Read | Self::ReadEx | Self::ReadEarlyData | Self::Peek | Self::ReadPacket => {
-                direction::RECEIVE
-            }
+            Self::Read
+            | Self::ReadEx
+            | Self::ReadEarlyData
+            | Self::Peek
+            | Self::ReadPacket
+            | Self::GoRead => direction::RECEIVE,
             _ => direction::TRANSMIT,
         }
     }
@@ -107,6 +126,8 @@ impl Function {
                 | Self::WriteEarlyData
                 | Self::ReadPacket
                 | Self::WriteWhole
+                | Self::GoRead
+                | Self::GoWrite
         )
     }
 

@@ -20,7 +20,7 @@ use tlstap_ebpf::{
     UnixEndpoints, binding, kind, method,
 };
 
-use crate::{connection, emit, machine, memory_bio, thread};
+use crate::{connection, emit, goroutine, machine, memory_bio, thread};
 
 /// `IPPROTO_TCP` (include/uapi/linux/in.h).
 const IPPROTO_TCP: u16 = 6;
@@ -74,8 +74,8 @@ pub(crate) fn tcp_call(ctx: ProbeContext) -> u32 {
 
 /// A socket is used. Whether that is inside a TLS call; of TLS inside TLS it carries both.
 fn used(thread: u64, sock: u64) -> bool {
-    let Some(known) = thread::known() else { return false };
-    let Some(outer) = known.outer() else { return false };
+    let Some(known) = thread::known() else { return goroutine::used(thread, sock) };
+    let Some(outer) = known.outer() else { return goroutine::used(thread, sock) };
     // Nearly always; a hot path of the whole node.
     let generation = connection::generation();
     if known.bound == outer && known.generation == generation && known.inner().is_none() {
@@ -93,7 +93,7 @@ fn used(thread: u64, sock: u64) -> bool {
 }
 
 /// A socket is used inside a call on a TLS object. `Some`: the agent knows it from now on.
-fn nested(thread: u64, object: u64, began: u64, sock: u64) -> Option<()> {
+pub(crate) fn nested(thread: u64, object: u64, began: u64, sock: u64) -> Option<()> {
     let tgid = (thread >> 32) as u32;
     let connection = connection::find(tgid, object, began)?;
     if connection.binding == binding::KNOWN {

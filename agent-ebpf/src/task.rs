@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use tlstap_ebpf::{COMM_LEN, verdict};
 
-use crate::{connection, thread};
+use crate::{connection, goroutine, thread};
 
 /// 1 when only some processes are traced; the agent sets it before loading.
 #[unsafe(no_mangle)]
@@ -64,4 +64,5 @@ pub(crate) fn task_exec(_ctx: RawTracePointContext) -> i32 {
 fn leave(thread: u64) {
     let _ = VERDICTS.remove(&((thread >> 32) as u32));
     connection::process_ended(thread);
+    goroutine::process_ended((thread >> 32) as u32);
 }

@@ -117,7 +117,11 @@ pub(super) struct Probes {
 }
 
 /// The programs at one instruction of functions that are not followed to their return.
-const ENTRIES: [&str; 6] = [
+const ENTRIES: [&str; 10] = [
+    name::GO_RETURN,
+    name::GO_ENTRY,
+    name::GO_HANDSHAKE,
+    name::GO_CLOSE,
     name::END,
     name::FREE,
     name::SET_TRANSPORT,

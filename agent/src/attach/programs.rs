@@ -187,6 +187,10 @@ impl Programs {
             Function::Shutdown => &[name::SHUTDOWN],
             Function::BioWrite => &[name::BIO_WRITE],
             Function::ReadEnd => &[name::END],
+            Function::GoRead | Function::GoWrite => &[name::GO_ENTRY],
+            Function::GoReturn => &[name::GO_RETURN],
+            Function::GoHandshake => &[name::GO_HANDSHAKE],
+            Function::GoClose => &[name::GO_CLOSE],
             _ => self.probes.calls(),
         }
     }

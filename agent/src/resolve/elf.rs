@@ -163,8 +163,16 @@ impl<'d> Elf<'d> {
 
     /// The contents of a section; `None` when it is absent, not in the file, or too large.
     pub(crate) fn section(&self, name: &[u8]) -> Option<&'d [u8]> {
-        let section = self.sections.iter().find(|section| self.section_name(section) == Some(name));
-        section?.data(self.endian, self.data).ok()
+        self.section_header(name)?.data(self.endian, self.data).ok()
+    }
+
+    /// Where a section lies in memory.
+    pub(crate) fn section_address(&self, name: &[u8]) -> Option<u64> {
+        self.section_header(name).map(|section| section.sh_addr(self.endian))
+    }
+
+    fn section_header(&self, name: &[u8]) -> Option<&'d SectionHeader64<Endianness>> {
+        self.sections.iter().find(|section| self.section_name(section) == Some(name))
     }
 
     /// The code at an address: at most `len` bytes, fewer at the end of its section.
@@ -194,17 +202,29 @@ impl<'d> Elf<'d> {
         (relocation.r_type(self.endian, false) == relative).then_some(addend)
     }
 
+    /// The string that a string of Go at an address is: a pointer and a length. `None` when it is
+    /// longer than `longest`.
+    pub(crate) fn go_string(&self, address: u64, longest: usize) -> Option<&'d [u8]> {
+        let length = usize::try_from(self.pointer(address.checked_add(8)?)?).ok()?;
+        (length <= longest).then(|| self.bytes(self.pointer(address)?, length))?
+    }
+
     /// The 8 bytes at an address, as a number.
     fn word(&self, address: u64) -> Option<u64> {
+        self.bytes(address, 8)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// The bytes at an address that are in the file.
+    fn bytes(&self, address: u64, len: usize) -> Option<&'d [u8]> {
+        let len = u64::try_from(len).ok()?;
         let offset = self.segments.iter().find_map(|segment| {
             let inside = address.checked_sub(segment.p_vaddr(self.endian))?;
-            let end = inside.checked_add(8)?;
+            let end = inside.checked_add(len)?;
             let loaded = segment.p_type(self.endian) == elf::PT_LOAD;
             (loaded && end <= segment.p_filesz(self.endian))
                 .then(|| segment.p_offset(self.endian).checked_add(inside))?
         })?;
-        let bytes = self.data.read_bytes_at(offset, 8).ok()?;
-        bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+        self.data.read_bytes_at(offset, len).ok()
     }
 
     /// Whether an address lies in the program's own code, and not in a table of imports.

@@ -5,7 +5,7 @@ use std::fs::File;
 
 use object::read::{ReadCache, ReadRef};
 
-use super::{Reason, Resolution, elf::Elf};
+use super::{Reason, Resolution, elf::Elf, families};
 
 /// A function that only the named library defines.
 const FUNCTIONS: [(&[u8], &str, Reason); 5] = [
@@ -37,10 +37,8 @@ pub(crate) fn recognise(elf: &Elf<'_>) -> Resolution {
     }
 }
 
-/// Go's own TLS: the type and function names of crypto/tls survive stripping.
 fn go(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
-    let names = elf.section(b".gopclntab").or_else(|| elf.section(b".data.rel.ro.gopclntab"))?;
-    contains(names, b"crypto/tls.(*Conn).Write\0").then_some(("go", Reason::UnsupportedLibrary))
+    families::go_refusal(elf).map(|reason| ("go", reason))
 }
 
 fn by_string(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {

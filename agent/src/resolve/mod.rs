@@ -34,6 +34,8 @@ pub enum Method {
     Symtab,
     /// As the function that functions found by name call.
     Callee,
+    /// By its name in the table that Go's runtime finds functions by.
+    Pclntab,
 }
 
 impl Method {
@@ -43,6 +45,7 @@ impl Method {
             Self::Dynsym => "dynsym",
             Self::Symtab => "symtab",
             Self::Callee => "callee",
+            Self::Pclntab => "pclntab",
         }
     }
 }

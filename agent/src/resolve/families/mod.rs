@@ -6,10 +6,12 @@
 
 mod exports;
 mod gnutls;
+mod go;
 mod openssl;
 
 use super::{Probe, elf::Elf};
 
+pub(super) use go::refusal as go_refusal;
 pub(super) use openssl::ciphertext;
 #[cfg(test)]
 pub(super) use openssl::reads;
@@ -33,8 +35,9 @@ pub(crate) struct Family {
 /// The name of a library and its version.
 pub type Version = (&'static str, String);
 
-/// All families; of those that a file contains, the first is probed.
-pub(crate) const FAMILIES: [&Family; 2] = [&openssl::FAMILY, &gnutls::FAMILY];
+/// All families; of those that a file contains, the first is probed. Go first: it has a table of its own,
+/// and the others would read all symbols of a large program.
+pub(crate) const FAMILIES: [&Family; 3] = [&go::FAMILY, &openssl::FAMILY, &gnutls::FAMILY];
 
 /// The family of this name.
 pub(super) fn named(name: &str) -> Option<&'static Family> {
