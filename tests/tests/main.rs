@@ -20,6 +20,7 @@ mod filters;
 mod fresh;
 mod gaps;
 mod gnutls;
+mod go;
 mod grpc;
 mod http2;
 mod idle;
@@ -69,6 +70,8 @@ const ALL: &[&[(&str, Test)]] = &[
     plaintext::TESTS,
     gaps::TESTS,
     gnutls::TESTS,
+    go::TESTS,
+    go::storm::TESTS,
     calls::TESTS,
     exact::TESTS,
     exact::connections::TESTS,

@@ -4,7 +4,7 @@ pub(crate) mod connections;
 pub(crate) mod killed;
 pub(crate) mod python;
 pub(crate) mod ring;
-mod session;
+pub(crate) mod session;
 
 use anyhow::{Context as _, Result, ensure};
 use tlstap_tests::{

@@ -10,8 +10,13 @@ use std::ops::Range;
 
 use crate::resolve::{elf::Elf, sites::Extent};
 
-/// Linkers that make a position-independent program put it among what is relocated.
+/// Go's linker puts that of a position-independent program among what is relocated. With C in it, GNU's
+/// linker then makes it a part of [`RELOCATED`].
 const SECTIONS: [&[u8]; 2] = [b".gopclntab", b".data.rel.ro.gopclntab"];
+const RELOCATED: &[u8] = b".data.rel.ro";
+
+/// What only programs of Go have.
+const BUILD: &[u8] = b".go.buildinfo";
 
 /// `runtime.firstmoduledata`, since Go 1.26.
 const MODULE: &[u8] = b".go.module";
@@ -25,6 +30,10 @@ const MODULE_TEXT: u64 = 22;
 const GO_1_16: u32 = 0xffff_fffa;
 const GO_1_18: u32 = 0xffff_fff0;
 const GO_1_20: u32 = 0xffff_fff1;
+
+/// What stands behind it in every header: two zeroes, the size of the shortest instruction, on x86-64,
+/// and that of a pointer.
+const BEHIND: [u8; 4] = [0, 0, 1, 8];
 
 /// The table of a program.
 pub(super) struct Pclntab<'d> {
@@ -57,7 +66,7 @@ impl Form {
     }
 }
 
-/// Whether a file has such a table.
+/// Whether a file has such a table, by the name of a section.
 pub(super) fn is_in(elf: &Elf<'_>) -> bool {
     SECTIONS.iter().any(|name| elf.section_address(name).is_some())
 }
@@ -65,13 +74,25 @@ pub(super) fn is_in(elf: &Elf<'_>) -> bool {
 impl<'d> Pclntab<'d> {
     /// `None`: there is none, or it is not understood.
     pub(super) fn of(elf: &'d Elf<'d>) -> Option<Self> {
-        let section = |name: &&[u8]| Some((elf.section_address(name)?, elf.section(name)?));
-        let (address, bytes) = SECTIONS.iter().find_map(section)?;
-        // Two zeroes, the size of an instruction, and that of a pointer.
-        let [_, _, _, _, 0, 0, _, 8] = *bytes.first_chunk()? else { return None };
+        let section = |name: &[u8]| Some((elf.section_address(name)?, elf.section(name)?));
+        if let Some((address, bytes)) = SECTIONS.into_iter().find_map(section) {
+            return Self::at(elf, address, bytes);
+        }
+        elf.section_address(BUILD)?;
+        let (address, bytes) = section(RELOCATED)?;
+        memchr::memmem::find_iter(bytes, &BEHIND).find_map(|behind| {
+            let start = behind.checked_sub(4).filter(|start| start % 8 == 0)?;
+            let address = address.checked_add(u64::try_from(start).ok()?)?;
+            Self::at(elf, address, bytes.get(start..)?)
+        })
+    }
+
+    /// The table that begins at an address, with these bytes.
+    fn at(elf: &'d Elf<'d>, address: u64, bytes: &'d [u8]) -> Option<Self> {
         let word = |index: usize| number(bytes, index * 8);
-        let magic = u32::from_le_bytes(*bytes.first_chunk()?);
-        let (form, first) = match magic {
+        let (magic, rest) = bytes.split_first_chunk()?;
+        let (form, first) = match u32::from_le_bytes(*magic) {
+            _ if !rest.starts_with(&BEHIND) => return None,
             GO_1_16 => (Form::Absolute, 3),
             GO_1_18 | GO_1_20 => (Form::Relative { text: text(elf, address)? }, 4),
             _ => return None,
@@ -81,7 +102,6 @@ impl<'d> Pclntab<'d> {
         let list = word(first + 4)?;
         let size = word(1)?.checked_mul(form.entry())?;
         bytes.get(list..)?.get(..size)?;
-        let bytes = bytes.get(..)?;
         Some(Self { elf, address, bytes, names, list, form })
     }
 

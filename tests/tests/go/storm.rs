@@ -1,0 +1,72 @@
+//! Load on programs of Go whose stacks grow and shrink and whose garbage is collected all the time: none
+//! may crash, and what they come to must be what they come to untraced.
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use tlstap_tests::{
+    account,
+    exact::{End, Flow},
+    go,
+    node::Node,
+};
+
+use super::exchanged;
+use crate::exact::session::Session;
+
+crate::tests![outputs_are_those_of_an_untraced_run];
+
+/// How long, in seconds; `cargo xtask soak go` asks for more.
+const SECONDS: &str = "TLSTAP_SOAK_SECONDS";
+const SHORT: u64 = 20;
+
+const PAIRS: usize = 16;
+
+const SIZES: [usize; 6] = [1, 700, 3000, 16_384, 20_000, 100];
+
+/// What ends say that does not change from run to run.
+fn outcome(ends: &[End]) -> Vec<(u64, Flow, Flow)> {
+    ends.iter().map(|end| (end.stream, end.transmit.clone(), end.receive.clone())).collect()
+}
+
+fn outputs_are_those_of_an_untraced_run(node: &Node) -> Result<()> {
+    let seconds = match env::var(SECONDS) {
+        Ok(seconds) => seconds.parse().with_context(|| format!("{SECONDS} is no number"))?,
+        Err(_) => SHORT,
+    };
+    let time = Duration::from_secs(seconds);
+    let pairs = go::pairs()?;
+    let programs: Vec<_> =
+        pairs.iter().filter(|pair| ["plain", "cgo"].contains(&pair.form)).collect();
+    let count = PAIRS.to_string();
+    let modes: [&[&str]; 2] = [
+        &["-deep", "-rounds", "10", "-pairs", &count],
+        &["-deep", "-duplex", "-rounds", "10", "-pairs", &count],
+    ];
+    let mut untraced = Vec::new();
+    for program in &programs {
+        for mode in modes {
+            let mut run = program.exact().flags(mode).start(&SIZES)?;
+            untraced.push(outcome(&run.go()?));
+            run.end()?;
+        }
+    }
+    let mut session = Session::start(node, &[], 2 * PAIRS as u64)?;
+    let (begun, mut runs) = (Instant::now(), 0);
+    while begun.elapsed() < time {
+        let each = programs.iter().flat_map(|program| modes.map(|mode| (program, mode)));
+        for ((program, mode), expected) in each.zip(&untraced) {
+            let told = || format!("{} {} {mode:?}", program.version, program.form);
+            let (ends, seen) = exchanged(node, &mut session, program.exact().flags(mode), &SIZES)
+                .with_context(told)?;
+            ensure!(&outcome(&ends) == expected, "{}: another outcome", told());
+            account::only_full(&seen).with_context(told)?;
+            runs += 1;
+        }
+    }
+    eprintln!("{runs} runs of {} connections in {:?}", PAIRS, begun.elapsed());
+    session.stop()
+}
