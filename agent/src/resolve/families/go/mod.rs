@@ -44,10 +44,9 @@ pub(crate) fn refusal(elf: &Elf<'_>) -> Option<Reason> {
 }
 
 fn find(elf: &Elf<'_>) -> Result<Vec<Probe>, Option<Reason>> {
-    if !pclntab::is_in(elf) {
-        return Err(None);
-    }
-    let table = Pclntab::of(elf).ok_or(Some(Reason::Unreadable))?;
+    let Some(table) = Pclntab::of(elf) else {
+        return Err(pclntab::is_in(elf).then_some(Reason::Unreadable));
+    };
     let extents = table.find(FUNCTIONS.map(|(name, _)| name));
     let [Some(_), Some(_), ..] = extents else { return Err(None) };
     if elf.architecture() != Architecture::X86_64 {
