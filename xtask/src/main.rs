@@ -11,6 +11,7 @@ mod demo;
 mod fuzz;
 mod packages;
 mod run;
+mod soak;
 mod test;
 mod toolchain;
 mod workspace;
@@ -34,6 +35,8 @@ enum Verb {
     Bench(bench::Args),
     /// Feed the decoders with what breaks decoders, until a time is over
     Fuzz(fuzz::Args),
+    /// Put programs under load while they are traced, for ten minutes
+    Soak(soak::Args),
     /// Everything a change must pass
     Ci,
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::demo(&args),
         Verb::Bench(args) => bench::bench(&args),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
+        Verb::Soak(args) => soak::soak(&args),
         Verb::Ci => ci::ci(),
     };
     match outcome {

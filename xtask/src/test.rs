@@ -31,7 +31,7 @@ pub(crate) fn test(args: &Args) -> Result<()> {
 }
 
 /// What the tests start or compile against.
-fn test_packages() -> Result<()> {
+pub(crate) fn test_packages() -> Result<()> {
     let library = |name| format!("/usr/lib/{ARCH}-linux-gnu/{name}");
     // Of the libraries whose functions the unit tests execute. The package of libgnutls has another
     // name in each release.
