@@ -140,19 +140,21 @@ fn keep(key: &GoroutineKey, held: &Held, function: Function) -> bool {
     };
     // SAFETY: a map value stays valid while the program runs; nothing else runs this goroutine.
     let Goroutine { outer, inner } = unsafe { &mut *known };
-    let within = |other: &Call| other.stack != 0 && other.stack < held.call.stack;
-    let same = |other: &Call| other.object == held.call.object;
-    if within(&outer.call) && same(&outer.call) && function == Function::GoHandshake {
+    let within = |other: &Held| other.call.stack != 0 && other.call.stack < held.call.stack;
+    let same = |other: &Held| other.call.object == held.call.object;
+    // Followed for the socket alone, which the call that it is a part of tells too.
+    let handshake = function == Function::GoHandshake;
+    if handshake && (within(outer) && same(outer) || within(inner) && same(inner)) {
         return true;
     }
     // No other function of a `Conn` calls one of the same.
-    if !within(&outer.call) || same(&outer.call) {
+    if !within(outer) || same(outer) {
         *outer = *held;
         inner.call.stack = 0;
         return true;
     }
-    if within(&inner.call) && !same(&inner.call) {
-        return false;
+    if within(inner) && !same(inner) {
+        return handshake;
     }
     *inner = *held;
     true

@@ -1,9 +1,12 @@
 //! Where the code of a process is not that of its file: there the kernel has put probes.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::Read as _,
     os::unix::fs::FileExt as _,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,17 +18,28 @@ use crate::{deadline, event::number, node::Node};
 /// Attaching takes some milliseconds, on a machine that has time for it.
 const ATTACHED: Duration = Duration::from_secs(20);
 
-/// Waits until all is probed that `tlstap list` tells of a process, in its own file: a library of which
-/// nothing was known before a process mapped it is probed a little later.
+/// How many instructions of a program are to be probed.
+static KNOWN: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
+
+/// Waits until all is probed that `tlstap list` tells of a process, in its own file: a program of which
+/// nothing was known before it ran is probed a little later.
 pub fn wait(node: &Node, pid: u32) -> Result<()> {
-    let rows = node.tlstap(&["list", "-o", "json"])?.output()?.rows()?;
-    let row = rows.iter().find(|row| number(row, "/process/pid") == Some(pid.into()));
-    let sites = probes(row.context("not in the list")?)?;
     let program = fs::read_link(format!("/proc/{pid}/exe"))?;
-    let name = program.file_name().context("no name")?.to_string_lossy();
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = known().get(&program).copied();
+    let sites = before.map_or_else(|| listed(node, pid), Ok)?;
+    let name = program.file_name().context("no name")?.to_string_lossy().into_owned();
+    known().insert(program, sites);
     deadline::until("all probes to be in place", ATTACHED, || {
         Ok((places(pid, &name)? == sites).then_some(()))
     })
+}
+
+/// How many the list tells of.
+fn listed(node: &Node, pid: u32) -> Result<usize> {
+    let rows = node.tlstap(&["list", "-o", "json"])?.output()?.rows()?;
+    let row = rows.iter().find(|row| number(row, "/process/pid") == Some(pid.into()));
+    probes(row.context("not in the list")?)
 }
 
 /// How many instructions a row of the list names.

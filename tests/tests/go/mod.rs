@@ -9,11 +9,13 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tlstap_tests::{
     account::{self, Told},
+    content,
     event::{expect, number, text},
     exact::{End, Exact},
     go::{self, Pair},
     node::Node,
     probed,
+    streams::{self, Piece},
 };
 
 use crate::exact::session::Session;
@@ -24,6 +26,8 @@ crate::tests![
     stacks_that_move,
     addresses_that_are_used_again,
     reads_after_close,
+    tls_inside_tls,
+    of_one_process,
     list_names_them,
     requests_of_http_1,
     requests_of_http_2,
@@ -136,13 +140,72 @@ fn reads_after_close(node: &Node) -> Result<()> {
         probed::wait(node, exchange.pid())?;
         exchange.go()?;
         let pid = u64::from(exchange.pid());
-        // Told when they end: the client's before it closes, the rest of what it read, the server's.
+        // Told when they end: what the client read before it closed and behind, and the server's.
         let ended = agent.wait_for_count("connections that ended", 3, |event| {
             number(event, "/process/pid") == Some(pid) && text(event, "/type") == Some("opaque")
         })?;
-        eprintln!("{ended:?}");
+        for way in ["receive", "transmit"] {
+            let bytes = ended.iter().filter_map(|event| number(event, &format!("/bytes/{way}")));
+            ensure!(bytes.sum::<u64>() == 5000, "{way}: {ended:?}");
+        }
         exchange.end()?;
         agent.stop().map(drop)
+    })
+}
+
+/// Two calls of a goroutine are followed at a time; that a third was not is told.
+fn tls_inside_tls(node: &Node) -> Result<()> {
+    plain(|pair| {
+        for layers in [2, 3] {
+            let mut agent =
+                node.tlstap(&["trace", "--raw", "--show-secrets", "-o", "json"])?.ready()?;
+            let flags = ["-layers", &layers.to_string()];
+            let mut exchange = pair.exact().flags(&flags).start(&[100, 30_000])?;
+            probed::wait(node, exchange.pid())?;
+            let (ends, pid) = (exchange.go()?, exchange.pid());
+            let streams = agent.wait_for("what the innermost carries", |events| {
+                let streams = streams::pieces(events, pid).ok()?;
+                let carried =
+                    |stream| streams.values().filter(|pieces| carries(pieces, stream)).count();
+                ends.iter().all(|end| carried(end.stream) == 2).then_some(streams)
+            })?;
+            ensure!(streams.len() == 4 * layers, "{} directions, {layers} layers", streams.len());
+            let missing =
+                |pieces: &&Vec<Piece>| pieces.iter().any(|piece| matches!(piece, Piece::Gap(..)));
+            let outermost = if layers == 3 { 4 } else { 0 };
+            let gaps = streams.values().filter(missing).count();
+            ensure!(gaps == outermost, "{gaps} directions have gaps, {layers} layers");
+            exchange.end()?;
+            agent.stop()?;
+        }
+        Ok(())
+    })
+}
+
+/// Whether pieces are all of a stream of this test, without gaps.
+fn carries(pieces: &[Piece], stream: u64) -> bool {
+    let mut whole = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Data(bytes) => whole.extend_from_slice(bytes),
+            Piece::Gap(..) => return false,
+        }
+    }
+    whole.len() == 30_100 && content::has(stream, 0, &whole)
+}
+
+/// Probed for one process, another of the same program is left alone.
+fn of_one_process(node: &Node) -> Result<()> {
+    plain(|pair| {
+        let [mut one, mut other] = [pair.exact().start(&SIZES)?, pair.exact().start(&SIZES)?];
+        let pid = one.pid().to_string();
+        let mut session = Session::start(node, &["--pid", &pid], 8)?;
+        let (ends, others) = (one.go()?, other.go()?);
+        account::whole(&session.told(&ends)?)?;
+        ensure!(account::accounted(&session.recording, &others) == 0, "the other was told");
+        one.end()?;
+        other.end()?;
+        session.stop()
     })
 }
 

@@ -123,6 +123,25 @@ impl Broken {
     }
 }
 
+/// Where a function is other than expected, the file is not probed at all.
+#[test]
+fn a_function_that_is_not_understood_is_refused() {
+    let all = pairs().unwrap();
+    let pair = all.iter().find(|pair| pair.form == "bare").unwrap();
+    let broken = Broken::of(&pair.web());
+    let refused = Resolution::Skipped { name: Some("go"), reason: Reason::Unsafe };
+    for probe in probes_of(&pair.web()) {
+        if probe.function == Function::GoReturn {
+            continue;
+        }
+        // Another check of the stack, as before Go 1.17; a jump that leads nowhere known.
+        let check = &[0x64, 0x48, 0x8b, 0x0c, 0x25];
+        assert_eq!(broken.with(probe.offset, check), refused, "{}", probe.symbol);
+        let behind = probe.site_offset() + 6;
+        assert_eq!(broken.with(behind, &[0xff, 0xe0]), refused, "{}", probe.symbol);
+    }
+}
+
 /// Numbers that are no sizes and no offsets.
 const LIES: [u64; 6] = [0, 1, 0x7fff_ffff, 0xffff_ffff, u64::MAX, u64::MAX / 8];
 
