@@ -21,7 +21,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap},
     programs::ProbeContext,
 };
-use tlstap_ebpf::{Connection, ConnectionKey, Cookie, Function, direction};
+use tlstap_ebpf::{Connection, ConnectionKey, Cookie, Function, binding, direction};
 
 use crate::{call::Call, connection, emit, machine, socket, task, thread};
 
@@ -97,7 +97,11 @@ pub(crate) fn go_handshake(ctx: ProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     let object = machine::go(ctx.as_ptr()).receiver;
     let key = ConnectionKey { object, tgid: (thread >> 32) as u32, pad: 0 };
-    connection::end(thread, &key);
+    // One of which only a call was missed has not begun yet.
+    let begun = |known: &mut Connection| known.offset != [0, 0] || known.binding == binding::KNOWN;
+    if connection::known(&key).is_some_and(begun) {
+        connection::end(thread, &key);
+    }
     let _ = CLOSED.remove(&key);
     let _ = enter(&ctx);
     0
