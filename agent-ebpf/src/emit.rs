@@ -78,6 +78,8 @@ pub(crate) fn call(
     let copied = if moved > limit { limit } else { moved };
     let side = usize::from(function.direction()) & 1;
     let start = connection.offset[side];
+    // At once: programs of Go may write to one connection from several threads.
+    connection.offset[side] = start + copied;
     let mut walk = Walk {
         header: RecordHeader {
             kind: kind::DATA,
@@ -101,7 +103,6 @@ pub(crate) fn call(
     }
     let Walk { header, connection, .. } = walk;
     connection.library = header.library;
-    connection.offset[side] = start + copied;
     if moved > copied {
         gap(header, moved - copied, loss::LIMIT, connection);
     }

