@@ -16,10 +16,10 @@ mod endings;
 mod events;
 mod exact;
 mod exchanges;
+mod families;
 mod filters;
 mod fresh;
 mod gaps;
-mod gnutls;
 mod grpc;
 mod http2;
 mod idle;
@@ -68,7 +68,9 @@ use tests;
 const ALL: &[&[(&str, Test)]] = &[
     plaintext::TESTS,
     gaps::TESTS,
-    gnutls::TESTS,
+    families::gnutls::TESTS,
+    families::mbedtls::TESTS,
+    families::wolfssl::TESTS,
     calls::TESTS,
     exact::TESTS,
     exact::connections::TESTS,

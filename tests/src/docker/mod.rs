@@ -73,6 +73,12 @@ impl Docker {
         image::derive(dockerfile, context)
     }
 
+    /// An image of nothing but files of this machine, at the same paths, and those that each is linked
+    /// to.
+    pub fn of_files(&self, files: &[&Path]) -> Result<Derived> {
+        image::of_files(files)
+    }
+
     /// A container of the image, named after its role, that is being put together.
     pub fn run(&self, role: &str) -> Result<Run> {
         Ok(Run::new(role, self.image()?))

@@ -2,6 +2,7 @@
 //! into fixtures with their symbols, and kept in the cache.
 
 mod cmake;
+mod installed;
 mod openssl;
 pub(crate) mod sources;
 
@@ -14,6 +15,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+pub use self::installed::Installed;
 use crate::{compile::Linked, docker::cache, tool};
 
 /// A library that is built.

@@ -12,7 +12,7 @@ use tlstap_ebpf::Function;
 use super::{
     Family, Version,
     exports::{self, Named},
-    number,
+    number_after,
 };
 use crate::resolve::{Probe, elf::Elf};
 
@@ -34,16 +34,10 @@ const FUNCTIONS: [Named; 11] = [
 ];
 
 fn probes(elf: &Elf<'_>) -> Vec<Probe> {
-    let exports = exports::of(elf, &FUNCTIONS);
-    let probes: Vec<_> = exports.iter().filter_map(|export| export.probe(elf)).collect();
-    let whole = exports::are_whole(probes.iter().map(|probe| probe.function));
-    if whole { probes } else { Vec::new() }
+    exports::probes(elf, &FUNCTIONS)
 }
 
 /// `Enabled GnuTLS 3.7.9 logging...` (lib/global.c).
 fn version(elf: &Elf<'_>) -> Option<Version> {
-    const BEFORE: &[u8] = b"Enabled GnuTLS ";
-    let strings = elf.section(b".rodata")?;
-    let at = memchr::memmem::find(strings, BEFORE)?;
-    Some(("gnutls", number(strings.get(at + BEFORE.len()..)?)?))
+    number_after(elf, &[b"Enabled GnuTLS "]).map(|version| ("gnutls", version))
 }

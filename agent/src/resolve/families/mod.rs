@@ -6,7 +6,9 @@
 
 mod exports;
 mod gnutls;
+mod mbedtls;
 mod openssl;
+mod wolfssl;
 
 use super::{Probe, elf::Elf};
 
@@ -34,7 +36,8 @@ pub(crate) struct Family {
 pub type Version = (&'static str, String);
 
 /// All families; of those that a file contains, the first is probed.
-pub(crate) const FAMILIES: [&Family; 2] = [&openssl::FAMILY, &gnutls::FAMILY];
+pub(crate) const FAMILIES: [&Family; 4] =
+    [&openssl::FAMILY, &gnutls::FAMILY, &mbedtls::FAMILY, &wolfssl::FAMILY];
 
 /// The family of this name.
 pub(super) fn named(name: &str) -> Option<&'static Family> {
@@ -47,6 +50,15 @@ pub(super) fn find(elf: &Elf<'_>) -> Option<(&'static Family, Vec<Probe>)> {
         .into_iter()
         .map(|family| (family, (family.probes)(elf)))
         .find(|(_, probes)| !probes.is_empty())
+}
+
+/// The version number that follows one of these texts in a file.
+fn number_after(elf: &Elf<'_>, texts: &[&[u8]]) -> Option<String> {
+    let strings = elf.section(b".rodata")?;
+    texts.iter().find_map(|text| {
+        memchr::memmem::find_iter(strings, text)
+            .find_map(|at| number(strings.get(at + text.len()..)?))
+    })
 }
 
 /// A version number at the start of `text`: at least `1.2`, ended by a space or NUL.
