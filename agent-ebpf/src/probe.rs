@@ -51,9 +51,9 @@ pub enum Function {
     /// `ssize_t gnutls_record_recv_packet(gnutls_session_t, gnutls_packet_t *)`: the result is the
     /// length; the bytes are in a structure of the library's own.
     ReadPacket = 21,
-    /// `ssize_t gnutls_record_send_early_data(gnutls_session_t, const void *, size_t)`: all bytes are
-    /// taken, or the result is negative.
-    WriteWhole = 22,
+    /// `PRInt32 ssl_Recv(PRFileDesc *, void *, PRInt32, PRIntn flags, PRIntervalTime)`: the result is the
+    /// length; a call with `PR_MSG_PEEK` is none.
+    ReadUnlessPeek = 23,
 }
 
 impl Function {
@@ -79,7 +79,7 @@ impl Function {
             17 => Some(Self::Handshake),
             20 => Some(Self::Uncork),
             21 => Some(Self::ReadPacket),
-            22 => Some(Self::WriteWhole),
+            23 => Some(Self::ReadUnlessPeek),
             _ => None,
         }
     }
@@ -87,9 +87,12 @@ impl Function {
     /// [`direction::TRANSMIT`] or [`direction::RECEIVE`], for a function that moves bytes.
     pub const fn direction(self) -> u8 {
         match self {
-            Self::Read | Self::ReadEx | Self::ReadEarlyData | Self::Peek | Self::ReadPacket => {
-                direction::RECEIVE
-            }
+            Self::Read
+            | Self::ReadEx
+            | Self::ReadEarlyData
+            | Self::Peek
+            | Self::ReadPacket
+            | Self::ReadUnlessPeek => direction::RECEIVE,
             _ => direction::TRANSMIT,
         }
     }
@@ -106,7 +109,7 @@ impl Function {
                 | Self::ReadEarlyData
                 | Self::WriteEarlyData
                 | Self::ReadPacket
-                | Self::WriteWhole
+                | Self::ReadUnlessPeek
         )
     }
 
@@ -123,15 +126,6 @@ impl Function {
             Self::WriteEx | Self::ReadEx | Self::ReadEarlyData | Self::WriteEarlyData => Some(3),
             Self::WriteEx2 => Some(4),
             _ => None,
-        }
-    }
-
-    /// The argument, counted from 0, that is kept for the return as it is, beside the first two:
-    /// the length that is handed over.
-    pub const fn kept_argument(self) -> Option<u8> {
-        match self {
-            Self::WriteWhole => Some(2),
-            _ => self.length_argument(),
         }
     }
 }

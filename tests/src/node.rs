@@ -16,7 +16,6 @@ use crate::{
     agent::Launch,
     compile::{self, Linked},
     containerd::Containerd,
-    database,
     docker::Docker,
     exact::Exact,
     killed::Killing,
@@ -140,7 +139,7 @@ impl Node {
         let folder = self.scratch().join(library.name());
         if !folder.exists() {
             fs::create_dir_all(&folder)?;
-            database::certificate(&folder)?;
+            library.prepare(&folder)?;
         }
         Ok(folder)
     }

@@ -70,6 +70,7 @@ const ALL: &[&[(&str, Test)]] = &[
     gaps::TESTS,
     families::gnutls::TESTS,
     families::mbedtls::TESTS,
+    families::nss::TESTS,
     families::wolfssl::TESTS,
     calls::TESTS,
     exact::TESTS,

@@ -3,6 +3,9 @@
 //!
 //! Comes in: an open file. Goes out: symbols, file offsets, strings. Knows nothing of TLS.
 
+mod imports;
+mod starts;
+
 use std::{fs::File, ops::Range};
 
 use object::{
@@ -165,6 +168,11 @@ impl<'d> Elf<'d> {
     pub(crate) fn section(&self, name: &[u8]) -> Option<&'d [u8]> {
         let section = self.sections.iter().find(|section| self.section_name(section) == Some(name));
         section?.data(self.endian, self.data).ok()
+    }
+
+    fn section_address(&self, name: &[u8]) -> Option<u64> {
+        let section = self.sections.iter().find(|section| self.section_name(section) == Some(name));
+        Some(section?.sh_addr(self.endian))
     }
 
     /// The code at an address: at most `len` bytes, fewer at the end of its section.

@@ -34,6 +34,8 @@ pub enum Method {
     Symtab,
     /// As the function that functions found by name call.
     Callee,
+    /// As one of those that the library puts into a table of methods.
+    Table,
 }
 
 impl Method {
@@ -43,6 +45,7 @@ impl Method {
             Self::Dynsym => "dynsym",
             Self::Symtab => "symtab",
             Self::Callee => "callee",
+            Self::Table => "table",
         }
     }
 }

@@ -144,9 +144,9 @@ pub(super) fn derive(dockerfile: &str, context: &Path) -> Result<Derived> {
 }
 
 /// Builds an image of files of this machine and what they are linked to.
-pub(super) fn of_files(files: &[&Path]) -> Result<Derived> {
+pub(super) fn of_files(files: &[PathBuf]) -> Result<Derived> {
     let root = tempfile::tempdir()?;
-    let mut all: Vec<_> = files.iter().map(|file| file.to_path_buf()).collect();
+    let mut all = files.to_vec();
     for file in files {
         // Fails for what is no program and no library.
         let listed = tool::run(tool::command("ldd", [file])?).unwrap_or_default();

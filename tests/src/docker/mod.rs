@@ -12,7 +12,7 @@ mod lock;
 use std::{
     cell::{OnceCell, RefCell},
     ffi::OsStr,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -75,7 +75,7 @@ impl Docker {
 
     /// An image of nothing but files of this machine, at the same paths, and those that each is linked
     /// to.
-    pub fn of_files(&self, files: &[&Path]) -> Result<Derived> {
+    pub fn of_files(&self, files: &[PathBuf]) -> Result<Derived> {
         image::of_files(files)
     }
 

@@ -3,6 +3,7 @@
 
 mod cmake;
 mod installed;
+pub mod nss;
 mod openssl;
 pub(crate) mod sources;
 

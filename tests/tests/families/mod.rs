@@ -2,6 +2,7 @@
 
 pub(crate) mod gnutls;
 pub(crate) mod mbedtls;
+pub(crate) mod nss;
 pub(crate) mod wolfssl;
 
 use std::{process::Command, time::Duration};
@@ -145,8 +146,9 @@ fn in_a_container(node: &Node, library: Installed) -> Result<()> {
     let docker = node.docker()?;
     let folder = node.folder_of(library)?;
     let exact = node.by("exact", library)?;
-    let files = [exact.clone(), folder.join("certificate.pem"), folder.join("key.pem")];
-    let image = docker.of_files(&files.each_ref().map(|path| path.as_path()))?;
+    let mut files = library.files(&folder);
+    files.push(exact.clone());
+    let image = docker.of_files(&files)?;
     let [exact, folder] = [&exact, &folder].map(|path| path.to_str().unwrap_or_default());
     let mut session = Session::start(node, &[], 2)?;
     let sizes = SIZES.map(|size| size.to_string());

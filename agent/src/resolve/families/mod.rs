@@ -7,6 +7,7 @@
 mod exports;
 mod gnutls;
 mod mbedtls;
+mod nss;
 mod openssl;
 mod wolfssl;
 
@@ -36,8 +37,8 @@ pub(crate) struct Family {
 pub type Version = (&'static str, String);
 
 /// All families; of those that a file contains, the first is probed.
-pub(crate) const FAMILIES: [&Family; 4] =
-    [&openssl::FAMILY, &gnutls::FAMILY, &mbedtls::FAMILY, &wolfssl::FAMILY];
+pub(crate) const FAMILIES: [&Family; 5] =
+    [&openssl::FAMILY, &gnutls::FAMILY, &mbedtls::FAMILY, &wolfssl::FAMILY, &nss::FAMILY];
 
 /// The family of this name.
 pub(super) fn named(name: &str) -> Option<&'static Family> {

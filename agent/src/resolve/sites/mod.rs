@@ -96,12 +96,9 @@ impl Needs {
             | Function::Uncork
             | Function::ReadEnd => 1,
             Function::SetTransport | Function::SetDescriptor | Function::ReadPacket => 2,
-            Function::Read
-            | Function::Write
-            | Function::WriteWhole
-            | Function::Peek
-            | Function::BioWrite => 3,
+            Function::Read | Function::Write | Function::Peek | Function::BioWrite => 3,
             Function::ReadEx
+            | Function::ReadUnlessPeek
             | Function::WriteEx
             | Function::ReadEarlyData
             | Function::WriteEarlyData => 4,

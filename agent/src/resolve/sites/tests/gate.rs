@@ -19,7 +19,7 @@ const NODE: &str = "/usr/bin/node";
 fn probes(path: &Path) -> (Vec<Probe>, bool) {
     let file = File::open(path).unwrap();
     let (found, all) = match resolve(&file) {
-        Resolution::Library { name, probes } => (probes, name == "openssl"),
+        Resolution::Library { name, probes } => (probes, matches!(name, "openssl" | "nss")),
         _ => (Vec::new(), true),
     };
     (found.into_iter().chain(ciphertext(&file)).collect(), all)
