@@ -36,7 +36,8 @@ pub(crate) struct Call {
     pub(crate) stack: u64,
     pub(crate) object: u64,
     pub(crate) buffer: u64,
-    /// Where the function stores the length, or 0.
+    /// Where the function stores the length; of one that takes vectors, how many bytes of them are
+    /// not meant; or 0.
     pub(crate) length: u64,
     pub(crate) entered: u64,
     pub(crate) cookie: u64,
@@ -100,6 +101,7 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
         length: match function.length_argument() {
             Some(3) => fourth,
             Some(_) => fifth,
+            None if function == Function::WriteVectorsFrom => fourth,
             None => 0,
         },
         // SAFETY: plain helper without arguments.
@@ -203,7 +205,9 @@ fn leave(ctx: &RetProbeContext) -> Option<()> {
     if function.direction() == direction::TRANSMIT {
         connection::sent(thread, call.object, connection);
     }
-    if function.carries_payload() {
+    if function.takes_vectors() {
+        emit::vectors(thread, call, function, moved, connection);
+    } else if function.carries_payload() {
         emit::call(thread, call, function, moved, connection);
     } else {
         emit::kernel_tls(thread, call, moved, connection);

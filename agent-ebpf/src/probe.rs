@@ -54,6 +54,12 @@ pub enum Function {
     /// `PRInt32 ssl_Recv(PRFileDesc *, void *, PRInt32, PRIntn flags, PRIntervalTime)`: the result is the
     /// length; a call with `PR_MSG_PEEK` is none.
     ReadUnlessPeek = 23,
+    /// `ssize_t s2n_sendv(struct s2n_connection *, const struct iovec *, ssize_t, s2n_blocked_status *)`:
+    /// the result is the length.
+    WriteVectors = 24,
+    /// `ssize_t s2n_sendv_with_offset(struct s2n_connection *, const struct iovec *, ssize_t count,
+    /// ssize_t offset, s2n_blocked_status *)`: likewise, from the byte at `offset` on.
+    WriteVectorsFrom = 25,
 }
 
 impl Function {
@@ -80,6 +86,8 @@ impl Function {
             20 => Some(Self::Uncork),
             21 => Some(Self::ReadPacket),
             23 => Some(Self::ReadUnlessPeek),
+            24 => Some(Self::WriteVectors),
+            25 => Some(Self::WriteVectorsFrom),
             _ => None,
         }
     }
@@ -110,6 +118,8 @@ impl Function {
                 | Self::WriteEarlyData
                 | Self::ReadPacket
                 | Self::ReadUnlessPeek
+                | Self::WriteVectors
+                | Self::WriteVectorsFrom
         )
     }
 
@@ -127,6 +137,11 @@ impl Function {
             Self::WriteEx2 => Some(4),
             _ => None,
         }
+    }
+
+    /// Whether the second argument is an array of `struct iovec`.
+    pub const fn takes_vectors(self) -> bool {
+        matches!(self, Self::WriteVectors | Self::WriteVectorsFrom)
     }
 }
 

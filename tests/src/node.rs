@@ -131,7 +131,7 @@ impl Node {
             return Ok(known);
         }
         let sources = [fixture, &format!("exact_{}", library.name())];
-        compile::program(fixture, &sources, &folder, &library.linked())
+        compile::program(fixture, &sources, &folder, &library.linked()?)
     }
 
     /// Where these fixtures and their certificate are.

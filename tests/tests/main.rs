@@ -71,6 +71,7 @@ const ALL: &[&[(&str, Test)]] = &[
     families::gnutls::TESTS,
     families::mbedtls::TESTS,
     families::nss::TESTS,
+    families::s2n::TESTS,
     families::wolfssl::TESTS,
     calls::TESTS,
     exact::TESTS,

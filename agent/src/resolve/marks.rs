@@ -8,9 +8,8 @@ use object::read::{ReadCache, ReadRef};
 use super::{Reason, Resolution, elf::Elf};
 
 /// A function that only the named library defines.
-const FUNCTIONS: [(&[u8], &str, Reason); 3] = [
+const FUNCTIONS: [(&[u8], &str, Reason); 2] = [
     (b"SSL_ImportFD", "nss", Reason::UnsupportedLibrary),
-    (b"s2n_send", "s2n", Reason::UnsupportedLibrary),
     (b"JNI_CreateJavaVM", "jsse", Reason::Java),
 ];
 

@@ -1,4 +1,5 @@
-//! TLS libraries that distributions have beside OpenSSL, as the machine has them.
+//! TLS libraries beside OpenSSL and its like: as the machine has them, and s2n, which no distribution
+//! has.
 
 use std::{
     env::consts::ARCH,
@@ -7,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::nss;
+use super::{nss, s2n};
 use crate::{compile::Linked, database};
 
 /// A library with an `exact_NAME.c` among the fixtures.
@@ -21,6 +22,8 @@ pub enum Installed {
     MbedTls,
     /// NSS.
     Nss,
+    /// s2n, linked in with its symbols, as its crate does.
+    S2n,
     /// wolfSSL.
     WolfSsl,
 }
@@ -33,12 +36,13 @@ impl Installed {
             Self::GnuTlsOpenSsl => "gnutls_openssl",
             Self::MbedTls => "mbedtls",
             Self::Nss => "nss",
+            Self::S2n => "s2n",
             Self::WolfSsl => "wolfssl",
         }
     }
 
     /// What to link to. The fixtures count by libcrypto.
-    pub(crate) fn linked(self) -> Linked {
+    pub(crate) fn linked(self) -> Result<Linked> {
         let libraries: &[&str] = match self {
             Self::GnuTls => &["-lgnutls", "-lcrypto"],
             Self::GnuTlsOpenSsl => &["-lgnutls-openssl", "-lgnutls"],
@@ -51,9 +55,11 @@ impl Installed {
                 "-lnspr4",
                 "-lcrypto",
             ],
+            Self::S2n => return s2n::linked(),
             Self::WolfSsl => &["-lwolfssl", "-lcrypto"],
         };
-        Linked { include: None, libraries: libraries.iter().map(ToString::to_string).collect() }
+        let libraries = libraries.iter().map(ToString::to_string).collect();
+        Ok(Linked { include: None, libraries })
     }
 
     /// Puts what a server needs into a folder.

@@ -5,6 +5,7 @@ mod cmake;
 mod installed;
 pub mod nss;
 mod openssl;
+mod s2n;
 pub(crate) mod sources;
 
 use std::{

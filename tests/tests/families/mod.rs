@@ -3,6 +3,7 @@
 pub(crate) mod gnutls;
 pub(crate) mod mbedtls;
 pub(crate) mod nss;
+pub(crate) mod s2n;
 pub(crate) mod wolfssl;
 
 use std::{process::Command, time::Duration};

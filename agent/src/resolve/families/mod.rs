@@ -9,6 +9,7 @@ mod gnutls;
 mod mbedtls;
 mod nss;
 mod openssl;
+mod s2n;
 mod wolfssl;
 
 use super::{Probe, elf::Elf};
@@ -37,8 +38,14 @@ pub(crate) struct Family {
 pub type Version = (&'static str, String);
 
 /// All families; of those that a file contains, the first is probed.
-pub(crate) const FAMILIES: [&Family; 5] =
-    [&openssl::FAMILY, &gnutls::FAMILY, &mbedtls::FAMILY, &wolfssl::FAMILY, &nss::FAMILY];
+pub(crate) const FAMILIES: [&Family; 6] = [
+    &openssl::FAMILY,
+    &gnutls::FAMILY,
+    &mbedtls::FAMILY,
+    &wolfssl::FAMILY,
+    &nss::FAMILY,
+    &s2n::FAMILY,
+];
 
 /// The family of this name.
 pub(super) fn named(name: &str) -> Option<&'static Family> {

@@ -31,9 +31,10 @@ const FUNCTIONS: [Named; 15] = [
     ("wolfSSL_clear", Function::Clear),
     ("wolfSSL_shutdown", Function::Shutdown),
     ("wolfSSL_set_bio", Function::SetTransport),
+    // It calls both that follow.
     ("wolfSSL_set_fd", Function::SetDescriptor),
-    ("wolfSSL_set_read_fd", Function::SetDescriptor),
-    ("wolfSSL_set_write_fd", Function::SetDescriptor),
+    ("wolfSSL_set_read_fd", Function::SetTransport),
+    ("wolfSSL_set_write_fd", Function::SetTransport),
 ];
 
 fn probes(elf: &Elf<'_>) -> Vec<Probe> {

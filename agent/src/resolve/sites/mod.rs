@@ -95,10 +95,14 @@ impl Needs {
             | Function::Handshake
             | Function::Uncork
             | Function::ReadEnd => 1,
-            Function::SetTransport | Function::SetDescriptor | Function::ReadPacket => 2,
+            Function::SetTransport
+            | Function::SetDescriptor
+            | Function::ReadPacket
+            | Function::WriteVectors => 2,
             Function::Read | Function::Write | Function::Peek | Function::BioWrite => 3,
             Function::ReadEx
             | Function::ReadUnlessPeek
+            | Function::WriteVectorsFrom
             | Function::WriteEx
             | Function::ReadEarlyData
             | Function::WriteEarlyData => 4,
