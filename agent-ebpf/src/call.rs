@@ -26,6 +26,9 @@ use crate::{
     thread::{self, Thread},
 };
 
+/// nspr/prio.h
+const PR_MSG_PEEK: u64 = 2;
+
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Call {
@@ -33,8 +36,8 @@ pub(crate) struct Call {
     pub(crate) stack: u64,
     pub(crate) object: u64,
     pub(crate) buffer: u64,
-    /// Where the function stores the length, or what else is kept of its arguments
-    /// ([`Function::kept_argument`]), or 0.
+    /// Where the function stores the length; of one that takes vectors, how many bytes of them are
+    /// not meant; or 0.
     pub(crate) length: u64,
     pub(crate) entered: u64,
     pub(crate) cookie: u64,
@@ -86,16 +89,19 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     }
     // All are read before one is chosen: the verifier allows no access to the context at an
     // offset that is chosen at run time, which the compiler would otherwise make of it.
-    let (third, fourth, fifth) = core::hint::black_box((ctx.arg(2)?, ctx.arg(3)?, ctx.arg(4)?));
+    let (fourth, fifth) = core::hint::black_box((ctx.arg(3)?, ctx.arg(4)?));
+    if function == Function::ReadUnlessPeek && fourth & PR_MSG_PEEK != 0 {
+        return None;
+    }
     let call = Call {
         stack,
         object,
         // No memory is there, so that the bytes of a packet are told to be missing.
         buffer: if function == Function::ReadPacket { 0 } else { ctx.arg(1)? },
-        length: match function.kept_argument() {
-            Some(2) => third,
+        length: match function.length_argument() {
             Some(3) => fourth,
             Some(_) => fifth,
+            None if function == Function::WriteVectorsFrom => fourth,
             None => 0,
         },
         // SAFETY: plain helper without arguments.
@@ -199,7 +205,9 @@ fn leave(ctx: &RetProbeContext) -> Option<()> {
     if function.direction() == direction::TRANSMIT {
         connection::sent(thread, call.object, connection);
     }
-    if function.carries_payload() {
+    if function.takes_vectors() {
+        emit::vectors(thread, call, function, moved, connection);
+    } else if function.carries_payload() {
         emit::call(thread, call, function, moved, connection);
     } else {
         emit::kernel_tls(thread, call, moved, connection);
@@ -254,7 +262,6 @@ fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     match function {
         Function::Peek | Function::Handshake | Function::Uncork => return None,
         Function::Sendfile => return (0 < result as i64).then_some(result),
-        Function::WriteWhole => return (0 <= result as i64 && length != 0).then_some(length),
         _ => {}
     }
     // -1 can come back as 0x00000000ffffffff: only the low half is the `int`.

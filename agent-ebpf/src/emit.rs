@@ -20,7 +20,7 @@ use tlstap_ebpf::{
     direction, kind, loss,
 };
 
-use crate::call::Call;
+use crate::{call::Call, machine};
 
 /// Most bytes copied from one call; the agent sets it before loading.
 #[unsafe(no_mangle)]
@@ -74,12 +74,85 @@ pub(crate) fn call(
     moved: u64,
     connection: &mut Connection,
 ) {
+    let mut walk = walk(thread, call, function, moved, connection);
+    let copied = at_most(moved);
+    walk.next = call.buffer;
+    walk.end = call.buffer + copied;
+    chunks(&mut walk);
+    finish(walk, moved, copied);
+}
+
+/// Likewise of a call that took them from an array of vectors.
+pub(crate) fn vectors(
+    thread: u64,
+    call: &Call,
+    function: Function,
+    moved: u64,
+    connection: &mut Connection,
+) {
+    let mut walk = walk(thread, call, function, moved, connection);
+    let wanted = at_most(moved);
+    let (array, skipped) = (call.buffer, call.length);
+    let mut vectors = Vectors { walk: &mut walk, array, skipped, left: wanted };
+    // SAFETY: `vector` takes what is given here, which outlives the call.
+    unsafe { bpf_loop(MAX_VECTORS, vector as *mut c_void, (&raw mut vectors).cast(), 0) };
+    let left = vectors.left;
+    finish(walk, moved, wanted - left);
+}
+
+/// Most vectors of a call that are looked at.
+const MAX_VECTORS: u32 = 64;
+
+/// The vectors of one call, and how far the loop is.
+struct Vectors<'a, 'b> {
+    walk: &'a mut Walk<'b>,
+    /// A `struct iovec *`.
+    array: u64,
+    /// Bytes that are not meant, from the next vector on.
+    skipped: u64,
+    /// Bytes that are.
+    left: u64,
+}
+
+/// Sends what is meant of the next vector. Returns 1 where the loop ends: when nothing is left, or when
+/// a vector cannot be read, behind which nothing is known.
+extern "C" fn vector(index: u32, vectors: *mut Vectors) -> i64 {
+    // SAFETY: `vectors` passes its own and waits for the loop to end.
+    let vectors = unsafe { &mut *vectors };
+    if vectors.left == 0 {
+        return 1;
+    }
+    let place = vectors.array + u64::from(index) * 16;
+    let Some([base, length]) = machine::user_words(place) else { return 1 };
+    let skipped = if vectors.skipped < length { vectors.skipped } else { length };
+    vectors.skipped -= skipped;
+    let length = length - skipped;
+    let length = if length < vectors.left { length } else { vectors.left };
+    vectors.left -= length;
+    vectors.walk.next = base + skipped;
+    vectors.walk.end = base + skipped + length;
+    chunks(vectors.walk);
+    0
+}
+
+/// So many bytes of a call are copied at most.
+fn at_most(moved: u64) -> u64 {
     let limit = MAX_CALL_BYTES.load();
-    let copied = if moved > limit { limit } else { moved };
+    if moved > limit { limit } else { moved }
+}
+
+#[inline(always)]
+fn walk<'c>(
+    thread: u64,
+    call: &Call,
+    function: Function,
+    moved: u64,
+    connection: &'c mut Connection,
+) -> Walk<'c> {
     let side = usize::from(function.direction()) & 1;
     let start = connection.offset[side];
     // At once: programs of Go may write to one connection from several threads.
-    connection.offset[side] = start + copied;
+    connection.offset[side] = start + at_most(moved);
     let mut walk = Walk {
         header: RecordHeader {
             kind: kind::DATA,
@@ -90,19 +163,32 @@ pub(crate) fn call(
             ..header(thread, call.object, connection.birth, function.direction())
         },
         connection,
-        next: call.buffer,
-        end: call.buffer + copied,
+        next: 0,
+        end: 0,
     };
     walk.header.library = Cookie::from_bits(call.cookie).map_or(0, |cookie| cookie.library);
-    let chunks = copied.div_ceil(MAX_CHUNK as u64) as u32;
+    walk
+}
+
+/// Sends the bytes from `next` to `end`.
+#[inline(always)]
+fn chunks(walk: &mut Walk) {
+    let chunks = (walk.end - walk.next).div_ceil(MAX_CHUNK as u64) as u32;
     if chunks == 1 {
-        chunk(0, &mut walk);
+        chunk(0, walk);
     } else {
         // SAFETY: `chunk` takes the walk that is given here, which outlives the call.
-        unsafe { bpf_loop(chunks, chunk as *mut c_void, (&raw mut walk).cast(), 0) };
+        unsafe { bpf_loop(chunks, chunk as *mut c_void, (&raw mut *walk).cast(), 0) };
     }
+}
+
+/// What was not copied of all that was moved is a gap.
+#[inline(always)]
+fn finish(walk: Walk, moved: u64, copied: u64) {
     let Walk { header, connection, .. } = walk;
+    let side = usize::from(header.direction) & 1;
     connection.library = header.library;
+    connection.offset[side] -= at_most(moved) - copied;
     if moved > copied {
         gap(header, moved - copied, loss::LIMIT, connection);
     }

@@ -51,9 +51,6 @@ pub enum Function {
     /// `ssize_t gnutls_record_recv_packet(gnutls_session_t, gnutls_packet_t *)`: the result is the
     /// length; the bytes are in a structure of the library's own.
     ReadPacket = 21,
-    /// `ssize_t gnutls_record_send_early_data(gnutls_session_t, const void *, size_t)`: all bytes are
-    /// taken, or the result is negative.
-    WriteWhole = 22,
     /// `func (c *Conn) Read(b []byte) (n int, err error)` of Go's `crypto/tls`.
     GoRead = 40,
     /// `func (c *Conn) Write(b []byte) (n int, err error)`.
@@ -65,6 +62,15 @@ pub enum Function {
     /// `func (c *Conn) clientHandshake(ctx) error`, or `serverHandshake`: the first that happens on a
     /// `Conn`, whether the program asks for it or a read or write does.
     GoHandshake = 44,
+    /// `PRInt32 ssl_Recv(PRFileDesc *, void *, PRInt32, PRIntn flags, PRIntervalTime)`: the result is the
+    /// length; a call with `PR_MSG_PEEK` is none.
+    ReadUnlessPeek = 23,
+    /// `ssize_t s2n_sendv(struct s2n_connection *, const struct iovec *, ssize_t, s2n_blocked_status *)`:
+    /// the result is the length.
+    WriteVectors = 24,
+    /// `ssize_t s2n_sendv_with_offset(struct s2n_connection *, const struct iovec *, ssize_t count,
+    /// ssize_t offset, s2n_blocked_status *)`: likewise, from the byte at `offset` on.
+    WriteVectorsFrom = 25,
 }
 
 impl Function {
@@ -90,12 +96,14 @@ impl Function {
             17 => Some(Self::Handshake),
             20 => Some(Self::Uncork),
             21 => Some(Self::ReadPacket),
-            22 => Some(Self::WriteWhole),
             40 => Some(Self::GoRead),
             41 => Some(Self::GoWrite),
             42 => Some(Self::GoReturn),
             43 => Some(Self::GoClose),
             44 => Some(Self::GoHandshake),
+            23 => Some(Self::ReadUnlessPeek),
+            24 => Some(Self::WriteVectors),
+            25 => Some(Self::WriteVectorsFrom),
             _ => None,
         }
     }
@@ -108,7 +116,8 @@ impl Function {
             | Self::ReadEarlyData
             | Self::Peek
             | Self::ReadPacket
-            | Self::GoRead => direction::RECEIVE,
+            | Self::GoRead
+            | Self::ReadUnlessPeek => direction::RECEIVE,
             _ => direction::TRANSMIT,
         }
     }
@@ -125,9 +134,11 @@ impl Function {
                 | Self::ReadEarlyData
                 | Self::WriteEarlyData
                 | Self::ReadPacket
-                | Self::WriteWhole
                 | Self::GoRead
                 | Self::GoWrite
+                | Self::ReadUnlessPeek
+                | Self::WriteVectors
+                | Self::WriteVectorsFrom
         )
     }
 
@@ -147,13 +158,9 @@ impl Function {
         }
     }
 
-    /// The argument, counted from 0, that is kept for the return as it is, beside the first two:
-    /// the length that is handed over.
-    pub const fn kept_argument(self) -> Option<u8> {
-        match self {
-            Self::WriteWhole => Some(2),
-            _ => self.length_argument(),
-        }
+    /// Whether the second argument is an array of `struct iovec`.
+    pub const fn takes_vectors(self) -> bool {
+        matches!(self, Self::WriteVectors | Self::WriteVectorsFrom)
     }
 }
 

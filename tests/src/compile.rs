@@ -24,14 +24,21 @@ impl Linked {
 
 /// Compiles the fixture of this name into a folder.
 pub fn fixture(name: &str, into: &Path, library: &Linked) -> Result<PathBuf> {
+    program(name, &[name], into, library)
+}
+
+/// Compiles these files into a program in a folder.
+pub fn program(name: &str, sources: &[&str], into: &Path, library: &Linked) -> Result<PathBuf> {
     let binary = into.join(name);
     let mut command = tool::command("cc", ["-O2", "-g", "-Wall", "-Wextra"])?;
     if let Some(include) = &library.include {
         command.arg("-isystem").arg(include);
     }
-    command.arg("-o").arg(&binary).arg(tool::fixtures().join(format!("{name}.c")));
+    command.arg("-o").arg(&binary);
+    command.args(sources.iter().map(|source| tool::fixtures().join(format!("{source}.c"))));
     command.args(&library.libraries).arg("-pthread");
-    tool::run(command)
-        .with_context(|| format!("failed to compile {name} (needs gcc and libssl-dev)"))?;
+    tool::run(command).with_context(|| {
+        format!("failed to compile {name} (needs gcc and the headers of its TLS library)")
+    })?;
     Ok(binary)
 }

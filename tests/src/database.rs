@@ -149,16 +149,21 @@ pub(crate) fn listening(command: Command, port: u16) -> Result<Child> {
 /// A folder of the unprivileged user with a certificate.
 pub fn scratch() -> Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("tlstap-database-").tempdir()?;
-    let paths = ["key.pem", "certificate.pem"].map(|name| folder.path().join(name));
+    chown(folder.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
+    for path in certificate(folder.path())? {
+        chown(path, Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
+    }
+    Ok(folder)
+}
+
+/// Makes a key and a certificate for it in a folder: `key.pem` and `certificate.pem`.
+pub fn certificate(folder: &Path) -> Result<[PathBuf; 2]> {
+    let paths = ["key.pem", "certificate.pem"].map(|name| folder.join(name));
     let mut command = tool::command("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes"])?;
     command.args(["-days", "2", "-subj", "/CN=localhost", "-keyout"]).arg(&paths[0]);
     command.arg("-out").arg(&paths[1]);
     tool::run(command)?;
-    chown(folder.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
-    for path in paths {
-        chown(path, Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
-    }
-    Ok(folder)
+    Ok(paths)
 }
 
 pub(crate) fn unprivileged(binary: PathBuf) -> Command {

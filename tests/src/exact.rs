@@ -31,9 +31,7 @@ impl Exact {
     /// Starts it with messages of these sizes, until it is ready.
     pub fn start(mut self, sizes: &[usize]) -> Result<Exchange> {
         self.command.args(sizes.iter().map(ToString::to_string));
-        let child = Child::start(self.command)?;
-        child.says("ready", LIMIT)?;
-        Ok(Exchange { child })
+        Exchange::ready(Child::start(self.command)?)
     }
 }
 
@@ -43,6 +41,12 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// One that has been started, once it is ready.
+    pub fn ready(child: Child) -> Result<Self> {
+        child.says("ready", LIMIT)?;
+        Ok(Self { child })
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.pid()

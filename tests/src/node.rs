@@ -19,13 +19,16 @@ use crate::{
     docker::Docker,
     exact::Exact,
     killed::Killing,
-    libraries::Library,
+    libraries::{Installed, Library},
     pace::Pace,
     podman::Podman,
     talk::Talk,
     tool,
     wakeups::Wakeups,
 };
+
+/// What the fixture that counts is made of, for OpenSSL and its like.
+const EXACT: [&str; 2] = ["exact", "exact_openssl"];
 
 /// Everything that tests share.
 pub struct Node {
@@ -98,8 +101,8 @@ impl Node {
 
     /// The fixture program that counts, on the machine's own libssl.
     pub fn exact(&self) -> Result<Exact> {
-        let binary = once(&self.exact, || self.compiled("exact"))?;
-        Ok(Exact::new(binary.clone()))
+        let compile = || compile::program("exact", &EXACT, self.scratch(), &Linked::shared());
+        Ok(Exact::new(once(&self.exact, compile)?.clone()))
     }
 
     /// The same, linked to a library that is built for it.
@@ -110,7 +113,35 @@ impl Node {
             return Ok(Exact::new(known));
         }
         fs::create_dir_all(&folder)?;
-        Ok(Exact::new(compile::fixture("exact", &folder, &library.linked()?)?))
+        Ok(Exact::new(compile::program("exact", &EXACT, &folder, &library.linked()?)?))
+    }
+
+    /// The same on another library that the machine has.
+    pub fn exact_by(&self, library: Installed) -> Result<Exact> {
+        let folder = self.folder_of(library)?;
+        let folder = folder.to_str().context("a path that is not UTF-8")?;
+        Ok(Exact::new(self.by("exact", library)?).flags(&["--folder", folder]))
+    }
+
+    /// The fixture `exact` or `web` on such a library.
+    pub fn by(&self, fixture: &str, library: Installed) -> Result<PathBuf> {
+        let folder = self.folder_of(library)?;
+        let known = folder.join(fixture);
+        if known.exists() {
+            return Ok(known);
+        }
+        let sources = [fixture, &format!("exact_{}", library.name())];
+        compile::program(fixture, &sources, &folder, &library.linked()?)
+    }
+
+    /// Where these fixtures and their certificate are.
+    pub fn folder_of(&self, library: Installed) -> Result<PathBuf> {
+        let folder = self.scratch().join(library.name());
+        if !folder.exists() {
+            fs::create_dir_all(&folder)?;
+            library.prepare(&folder)?;
+        }
+        Ok(folder)
     }
 
     /// One in Python that behaves like it, on the machine's own libssl.

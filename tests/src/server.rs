@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use crate::{child::Child, database, tool};
 
 /// Files that nginx and nghttpd serve, with their texts.
-const FILES: [(&str, &str); 2] = [("hello", "hello from a file\n"), ("empty", "")];
+const FILES: [(&str, &str); 3] =
+    [("hello", "hello from a file\n"), ("index.html", "hello from a file\n"), ("empty", "")];
 
 /// A running server; it ends when dropped.
 pub struct Server {
@@ -61,10 +62,18 @@ impl Server {
 
     /// A program that is given a port and the files of its key and of its certificate.
     pub fn program(mut command: Command) -> Result<Self> {
+        Self::by(|port, key, certificate| {
+            command.arg(port.to_string()).args([key, certificate]);
+            Ok(command)
+        })
+    }
+
+    /// What is made of a port and the files of a key and its certificate.
+    pub fn by(make: impl FnOnce(u16, &Path, &Path) -> Result<Command>) -> Result<Self> {
         let (folder, port) = place()?;
-        command.arg(port.to_string());
-        command.args(["key.pem", "certificate.pem"].map(|name| folder.path().join(name)));
-        Self::start(command, folder, port)
+        let [key, certificate] =
+            ["key.pem", "certificate.pem"].map(|name| folder.path().join(name));
+        Self::start(make(port, &key, &certificate)?, folder, port)
     }
 
     fn start(command: Command, folder: TempDir, port: u16) -> Result<Self> {

@@ -16,10 +16,10 @@ mod endings;
 mod events;
 mod exact;
 mod exchanges;
+mod families;
 mod filters;
 mod fresh;
 mod gaps;
-mod gnutls;
 mod go;
 mod grpc;
 mod http2;
@@ -69,9 +69,13 @@ use tests;
 const ALL: &[&[(&str, Test)]] = &[
     plaintext::TESTS,
     gaps::TESTS,
-    gnutls::TESTS,
     go::TESTS,
     go::storm::TESTS,
+    families::gnutls::TESTS,
+    families::mbedtls::TESTS,
+    families::nss::TESTS,
+    families::s2n::TESTS,
+    families::wolfssl::TESTS,
     calls::TESTS,
     exact::TESTS,
     exact::connections::TESTS,

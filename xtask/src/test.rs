@@ -33,9 +33,8 @@ pub(crate) fn test(args: &Args) -> Result<()> {
 /// What the tests start or compile against.
 pub(crate) fn test_packages() -> Result<()> {
     let library = |name| format!("/usr/lib/{ARCH}-linux-gnu/{name}");
-    // Of the libraries whose functions the unit tests execute. The package of libgnutls has another
-    // name in each release.
-    let [gnutls, nspr, nss] = ["libgnutls.so.30", "libnspr4.so", "libssl3.so"].map(library);
+    // Of the libraries whose functions the unit tests execute.
+    let [nspr, nss] = ["libnspr4.so", "libssl3.so"].map(library);
     let dbd_mariadb = library("perl5/5.36/DBD/MariaDB.pm");
     packages::ensure(
         "testing",
@@ -49,14 +48,19 @@ pub(crate) fn test_packages() -> Result<()> {
             Package::new("dovecot-imapd", "/usr/lib/dovecot/imap"),
             Package::new("g++", "c++"),
             Package::new("gcc", "cc"),
-            Package::new("gnutls-bin", &gnutls),
+            Package::new("gnutls-bin", "gnutls-serv"),
             Package::new("golang-go", "go"),
             Package::new("iproute2", "ip"),
             Package::new("libc6-dev", "/usr/include/stdio.h"),
             Package::new("libdbd-mariadb-perl", &dbd_mariadb),
+            Package::new("libgnutls28-dev", "/usr/include/gnutls/openssl.h"),
+            Package::new("libmbedtls-dev", "/usr/include/mbedtls/ssl.h"),
             Package::new("libnspr4", &nspr),
             Package::new("libnss3", &nss),
+            Package::new("libnss3-dev", "/usr/include/nss/ssl.h"),
+            Package::new("libnss3-tools", "selfserv"),
             Package::new("libssl-dev", "/usr/include/openssl/ssl.h"),
+            Package::new("libwolfssl-dev", "/usr/include/wolfssl/ssl.h"),
             Package::new("make", "make"),
             Package::new("mariadb-client", "mariadb"),
             Package::new("mariadb-server", "mariadbd"),
@@ -78,6 +82,7 @@ pub(crate) fn test_packages() -> Result<()> {
             Package::new("python3-kafka", "/usr/lib/python3/dist-packages/kafka/__init__.py"),
             Package::new("python3-paho-mqtt", "/usr/lib/python3/dist-packages/paho/mqtt/client.py"),
             Package::new("python3-pika", "/usr/lib/python3/dist-packages/pika/__init__.py"),
+            Package::new("python3-pycurl", "/usr/lib/python3/dist-packages/curl/__init__.py"),
             Package::new("python3-psycopg2", "/usr/lib/python3/dist-packages/psycopg2/__init__.py"),
             Package::new("python3-aiosmtpd", "/usr/lib/python3/dist-packages/aiosmtpd/__init__.py"),
             Package::new("python3-pip", "pip3"),

@@ -3,6 +3,9 @@
 //!
 //! Comes in: an open file. Goes out: symbols, file offsets, strings. Knows nothing of TLS.
 
+mod imports;
+mod starts;
+
 use std::{fs::File, ops::Range};
 
 use object::{

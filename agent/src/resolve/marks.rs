@@ -8,11 +8,8 @@ use object::read::{ReadCache, ReadRef};
 use super::{Reason, Resolution, elf::Elf, families};
 
 /// A function that only the named library defines.
-const FUNCTIONS: [(&[u8], &str, Reason); 5] = [
+const FUNCTIONS: [(&[u8], &str, Reason); 2] = [
     (b"SSL_ImportFD", "nss", Reason::UnsupportedLibrary),
-    (b"wolfSSL_write", "wolfssl", Reason::UnsupportedLibrary),
-    (b"mbedtls_ssl_write", "mbedtls", Reason::UnsupportedLibrary),
-    (b"s2n_send", "s2n", Reason::UnsupportedLibrary),
     (b"JNI_CreateJavaVM", "jsse", Reason::Java),
 ];
 

@@ -36,6 +36,8 @@ pub enum Method {
     Callee,
     /// By its name in the table that Go's runtime finds functions by.
     Pclntab,
+    /// As one of those that the library puts into a table of methods.
+    Table,
 }
 
 impl Method {
@@ -46,6 +48,7 @@ impl Method {
             Self::Symtab => "symtab",
             Self::Callee => "callee",
             Self::Pclntab => "pclntab",
+            Self::Table => "table",
         }
     }
 }

@@ -142,3 +142,19 @@ pub(super) fn derive(dockerfile: &str, context: &Path) -> Result<Derived> {
     tool::run(command)?;
     Ok(Derived { name })
 }
+
+/// Builds an image of files of this machine and what they are linked to.
+pub(super) fn of_files(files: &[PathBuf]) -> Result<Derived> {
+    let root = tempfile::tempdir()?;
+    let mut all = files.to_vec();
+    for file in files {
+        // Fails for what is no program and no library.
+        let listed = tool::run(tool::command("ldd", [file])?).unwrap_or_default();
+        let words = listed.split_whitespace().filter(|word| word.starts_with('/'));
+        all.extend(words.map(PathBuf::from));
+    }
+    let mut copy = tool::command("cp", ["--dereference", "--parents", "--target-directory"])?;
+    copy.arg(root.path()).args(all);
+    tool::run(copy)?;
+    derive("FROM scratch\nCOPY . /\n", root.path())
+}

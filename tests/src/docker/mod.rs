@@ -12,7 +12,7 @@ mod lock;
 use std::{
     cell::{OnceCell, RefCell},
     ffi::OsStr,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -71,6 +71,12 @@ impl Docker {
     /// Builds an image by a Dockerfile in a folder, every step anew.
     pub fn derive(&self, dockerfile: &str, context: &Path) -> Result<Derived> {
         image::derive(dockerfile, context)
+    }
+
+    /// An image of nothing but files of this machine, at the same paths, and those that each is linked
+    /// to.
+    pub fn of_files(&self, files: &[PathBuf]) -> Result<Derived> {
+        image::of_files(files)
     }
 
     /// A container of the image, named after its role, that is being put together.

@@ -2,7 +2,10 @@
 //! into fixtures with their symbols, and kept in the cache.
 
 mod cmake;
+mod installed;
+pub mod nss;
 mod openssl;
+mod s2n;
 pub(crate) mod sources;
 
 use std::{
@@ -14,6 +17,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+pub use self::installed::Installed;
 use crate::{compile::Linked, docker::cache, tool};
 
 /// A library that is built.

@@ -32,18 +32,18 @@ crate::tests![
 const MIB: usize = 1 << 20;
 
 /// Around every border that there may be, up to what must come without gaps.
-const SIZES: [usize; 19] = [
+pub(crate) const SIZES: [usize; 19] = [
     0, 1, 2, 511, 512, 513, 4095, 4096, 4097, 8191, 8192, 8193, 16383, 16384, 16385, 65535, 65536,
     65537, MIB,
 ];
 
 /// A way to use the library, and what shows that it was used so.
-struct Mode {
-    flags: &'static [&'static str],
-    shows: fn(&End) -> bool,
+pub(crate) struct Mode {
+    pub(crate) flags: &'static [&'static str],
+    pub(crate) shows: fn(&End) -> bool,
 }
 
-const fn mode(flags: &'static [&'static str], shows: fn(&End) -> bool) -> Mode {
+pub(crate) const fn mode(flags: &'static [&'static str], shows: fn(&End) -> bool) -> Mode {
     Mode { flags, shows }
 }
 
@@ -79,7 +79,11 @@ fn in_mode(session: &mut Session, exact: Exact, mode: &Mode) -> Result<()> {
 }
 
 /// Holds all of these modes to be told whole.
-fn in_modes(node: &Node, exact: impl Fn() -> Result<Exact>, modes: &[&[Mode]]) -> Result<()> {
+pub(crate) fn in_modes(
+    node: &Node,
+    exact: impl Fn() -> Result<Exact>,
+    modes: &[&[Mode]],
+) -> Result<()> {
     // Its library is probed when the agent starts, and needs nothing when others map it.
     let _first = exact()?.start(&[])?;
     let mut session = Session::start(node, &[], 2)?;

@@ -41,6 +41,13 @@ pub(super) fn of<'d>(elf: &Elf<'d>, table: &[Named]) -> Vec<Export<'d>> {
     table.iter().zip(found).filter_map(export).collect()
 }
 
+/// The probes on those of `table` that a file defines; empty when they do not move bytes both ways.
+pub(super) fn probes(elf: &Elf<'_>, table: &[Named]) -> Vec<Probe> {
+    let probes: Vec<_> = of(elf, table).iter().filter_map(|export| export.probe(elf)).collect();
+    let whole = are_whole(probes.iter().map(|probe| probe.function));
+    if whole { probes } else { Vec::new() }
+}
+
 /// Whether some functions hand plaintext over, and some hand it back.
 pub(super) fn are_whole(functions: impl Iterator<Item = Function> + Clone) -> bool {
     let carry = |wanted| {

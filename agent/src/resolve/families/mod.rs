@@ -7,7 +7,11 @@
 mod exports;
 mod gnutls;
 mod go;
+mod mbedtls;
+mod nss;
 mod openssl;
+mod s2n;
+mod wolfssl;
 
 use super::{Probe, elf::Elf};
 
@@ -37,7 +41,15 @@ pub type Version = (&'static str, String);
 
 /// All families; of those that a file contains, the first is probed. Go first: it has a table of its own,
 /// and the others would read all symbols of a large program.
-pub(crate) const FAMILIES: [&Family; 3] = [&go::FAMILY, &openssl::FAMILY, &gnutls::FAMILY];
+pub(crate) const FAMILIES: [&Family; 7] = [
+    &go::FAMILY,
+    &openssl::FAMILY,
+    &gnutls::FAMILY,
+    &mbedtls::FAMILY,
+    &wolfssl::FAMILY,
+    &nss::FAMILY,
+    &s2n::FAMILY,
+];
 
 /// The family of this name.
 pub(super) fn named(name: &str) -> Option<&'static Family> {
@@ -50,6 +62,15 @@ pub(super) fn find(elf: &Elf<'_>) -> Option<(&'static Family, Vec<Probe>)> {
         .into_iter()
         .map(|family| (family, (family.probes)(elf)))
         .find(|(_, probes)| !probes.is_empty())
+}
+
+/// The version number that follows one of these texts in a file.
+fn number_after(elf: &Elf<'_>, texts: &[&[u8]]) -> Option<String> {
+    let strings = elf.section(b".rodata")?;
+    texts.iter().find_map(|text| {
+        memchr::memmem::find_iter(strings, text)
+            .find_map(|at| number(strings.get(at + text.len()..)?))
+    })
 }
 
 /// A version number at the start of `text`: at least `1.2`, ended by a space or NUL.

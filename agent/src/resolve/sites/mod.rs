@@ -97,13 +97,14 @@ impl Needs {
             | Function::GoReturn
             | Function::GoClose
             | Function::GoHandshake => 0,
-            Function::SetTransport | Function::SetDescriptor | Function::ReadPacket => 2,
-            Function::Read
-            | Function::Write
-            | Function::WriteWhole
-            | Function::Peek
-            | Function::BioWrite => 3,
+            Function::SetTransport
+            | Function::SetDescriptor
+            | Function::ReadPacket
+            | Function::WriteVectors => 2,
+            Function::Read | Function::Write | Function::Peek | Function::BioWrite => 3,
             Function::ReadEx
+            | Function::ReadUnlessPeek
+            | Function::WriteVectorsFrom
             | Function::WriteEx
             | Function::ReadEarlyData
             | Function::WriteEarlyData => 4,

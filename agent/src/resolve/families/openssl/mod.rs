@@ -57,7 +57,7 @@ const FUNCTIONS: [Named; 20] = [
 /// The probes of the file; empty when it does not contain a library of this family.
 fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     let exports = Exports::of(elf);
-    if !exports::are_whole(exports.0.iter().map(|export| export.function)) {
+    if !exports::are_whole(exports.0.iter().map(|export| export.function)) || exports.wraps(elf) {
         return Vec::new();
     }
     let (payload, rest): (Vec<_>, Vec<_>) = exports
@@ -115,6 +115,12 @@ struct Exports<'d>(Vec<Export<'d>>);
 impl<'d> Exports<'d> {
     fn of(elf: &Elf<'d>) -> Self {
         Self(exports::of(elf, &FUNCTIONS))
+    }
+
+    /// Whether these are functions of libgnutls-openssl, which go on to GnuTLS's own. It has few of
+    /// OpenSSL's, and among them no `SSL_do_handshake`.
+    fn wraps(&self, elf: &Elf<'_>) -> bool {
+        self.symbol(Function::Handshake).is_none() && !elf.imports(b"gnutls_record_send").is_empty()
     }
 
     fn symbol(&self, wanted: Function) -> Option<&Symbol<'d>> {

@@ -19,7 +19,7 @@ const NODE: &str = "/usr/bin/node";
 fn probes(path: &Path) -> (Vec<Probe>, bool) {
     let file = File::open(path).unwrap();
     let (found, all) = match resolve(&file) {
-        Resolution::Library { name, probes } => (probes, name == "openssl"),
+        Resolution::Library { name, probes } => (probes, matches!(name, "openssl" | "nss")),
         _ => (Vec::new(), true),
     };
     (found.into_iter().chain(ciphertext(&file)).collect(), all)
@@ -53,11 +53,15 @@ fn no_probe_is_stepped() {
 /// Where the functions of other families that move bytes are probed, or would be. Some have no cheap
 /// instruction at all (`PR_Read` is `mov rax, [rdi]; jmp [rax+16]`) or have moved their arguments before
 /// (`gnutls_record_recv`), and what they call is called by others too, or not always.
-const OTHERS: [(&str, &str, bool); 8] = [
+const OTHERS: [(&str, &str, bool); 12] = [
     ("libgnutls.so.30", "gnutls_record_send", true),
     ("libgnutls.so.30", "gnutls_record_send2", true),
     ("libgnutls.so.30", "gnutls_record_recv", false),
     ("libgnutls.so.30", "gnutls_record_recv_seq", false),
+    ("libmbedtls.so.14", "mbedtls_ssl_write", true),
+    ("libmbedtls.so.14", "mbedtls_ssl_read", true),
+    ("libwolfssl.so.35", "wolfSSL_write", true),
+    ("libwolfssl.so.35", "wolfSSL_read", true),
     ("libnspr4.so", "PR_Read", false),
     ("libnspr4.so", "PR_Write", false),
     ("libnspr4.so", "PR_Recv", false),

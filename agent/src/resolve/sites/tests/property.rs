@@ -27,8 +27,16 @@ use crate::resolve::{Method, elf::Elf};
 /// Where Debian has its libraries.
 pub(super) const SYSTEM: &str = "/usr/lib/x86_64-linux-gnu";
 
-const LIBRARIES: [&str; 6] =
-    ["libssl.so.3", "libcrypto.so.3", "libgnutls.so.30", "libnspr4.so", "libnss3.so", "libssl3.so"];
+const LIBRARIES: [&str; 8] = [
+    "libssl.so.3",
+    "libcrypto.so.3",
+    "libgnutls.so.30",
+    "libmbedtls.so.14",
+    "libnspr4.so",
+    "libnss3.so",
+    "libssl3.so",
+    "libwolfssl.so.35",
+];
 
 /// How often a function is to come to its site.
 const REACHED: usize = 6;

@@ -1,0 +1,45 @@
+//! What a file takes from others: functions that the dynamic linker finds for it.
+
+use object::{
+    Endianness,
+    elf::{self, Rela64, SectionHeader64, Sym64},
+    read::elf::{SectionHeader as _, Sym as _},
+};
+
+use super::Elf;
+
+impl Elf<'_> {
+    /// Where the dynamic linker puts the address of a function of another file; nowhere when this
+    /// file does not use it.
+    pub(crate) fn imports(&self, name: &[u8]) -> Vec<u64> {
+        self.sections
+            .iter()
+            .filter(|section| section.sh_type(self.endian) == elf::SHT_RELA)
+            .flat_map(|section| self.slots(section, name).unwrap_or_default())
+            .collect()
+    }
+
+    /// Those that one table of relocations fills.
+    fn slots(&self, section: &SectionHeader64<Endianness>, name: &[u8]) -> Option<Vec<u64>> {
+        let linked = |section: &SectionHeader64<Endianness>| {
+            self.sections.get(usize::try_from(section.sh_link(self.endian)).ok()?)
+        };
+        let table = linked(section)?;
+        let strings = linked(table)?.data(self.endian, self.data).ok()?;
+        let symbols: &[Sym64<Endianness>] = table.data_as_array(self.endian, self.data).ok()?;
+        let wanted = symbols.iter().position(|symbol| {
+            symbol.st_shndx(self.endian) == elf::SHN_UNDEF
+                && usize::try_from(symbol.st_name(self.endian))
+                    .ok()
+                    .and_then(|start| strings.get(start..)?.split(|&byte| byte == 0).next())
+                    == Some(name)
+        })?;
+        let relocations: &[Rela64<Endianness>] =
+            section.data_as_array(self.endian, self.data).ok()?;
+        let fills = |relocation: &&Rela64<Endianness>| {
+            usize::try_from(relocation.r_sym(self.endian, false)) == Ok(wanted)
+        };
+        let place = |relocation: &Rela64<Endianness>| relocation.r_offset.get(self.endian);
+        Some(relocations.iter().filter(fills).map(place).collect())
+    }
+}
