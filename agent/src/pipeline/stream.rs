@@ -29,13 +29,15 @@ pub(super) struct Counts {
     pub(super) records: AtomicU64,
     /// Plaintext bytes taken from the ring.
     pub(super) bytes: AtomicU64,
+    /// Chunks taken, of whatever kind.
+    pub(super) chunks: AtomicU64,
 }
 
 impl Counts {
     /// Grows with whatever comes through.
     pub(super) fn sum(&self) -> u64 {
-        let [records, bytes] = [&self.records, &self.bytes].map(|n| n.load(Ordering::Relaxed));
-        records.wrapping_add(bytes)
+        let [records, chunks] = [&self.records, &self.chunks].map(|n| n.load(Ordering::Relaxed));
+        records.wrapping_add(chunks)
     }
 }
 
@@ -216,6 +218,7 @@ impl<W: Write> Stream<W> {
     }
 
     fn take_one(&mut self, chunk: Chunk) {
+        self.counts.chunks.fetch_add(1, Ordering::Relaxed);
         self.enricher.begin(&chunk);
         self.note();
         if let Some(recorder) = &mut self.recorder {

@@ -45,7 +45,7 @@ const QUEUE: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// When the agent stops, its decoders finish what is queued, unless they get no further in so many
 /// looks. Looks and not time, since a machine can stand still, too.
-const LOOKS: u32 = 10;
+const LOOKS: u32 = 20;
 /// From one of these looks to the next.
 const LOOK: Duration = Duration::from_millis(50);
 
