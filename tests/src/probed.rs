@@ -4,8 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Read as _,
-    os::unix::fs::FileExt as _,
-    path::PathBuf,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -18,18 +17,19 @@ use crate::{deadline, event::number, node::Node};
 /// Attaching takes some milliseconds, on a machine that has time for it.
 const ATTACHED: Duration = Duration::from_secs(20);
 
-/// How many instructions of a program are to be probed.
-static KNOWN: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
+/// How many instructions of a program are to be probed, by device and inode.
+static KNOWN: Mutex<BTreeMap<(u64, u64), usize>> = Mutex::new(BTreeMap::new());
 
 /// Waits until all is probed that `tlstap list` tells of a process, in its own file: a program of which
 /// nothing was known before it ran is probed a little later.
 pub fn wait(node: &Node, pid: u32) -> Result<()> {
-    let program = fs::read_link(format!("/proc/{pid}/exe"))?;
+    let link = format!("/proc/{pid}/exe");
+    let (program, file) = (fs::read_link(&link)?, fs::metadata(&link)?);
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = known().get(&program).copied();
+    let before = known().get(&(file.dev(), file.ino())).copied();
     let sites = before.map_or_else(|| listed(node, pid), Ok)?;
     let name = program.file_name().context("no name")?.to_string_lossy().into_owned();
-    known().insert(program, sites);
+    known().insert((file.dev(), file.ino()), sites);
     deadline::until("all probes to be in place", ATTACHED, || {
         Ok((places(pid, &name)? == sites).then_some(()))
     })
