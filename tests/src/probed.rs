@@ -17,22 +17,19 @@ use crate::{deadline, event::number, node::Node};
 /// Attaching takes some milliseconds, on a machine that has time for it.
 const ATTACHED: Duration = Duration::from_secs(20);
 
-/// How many instructions of a program are to be probed, by its device and inode: in containers others
-/// have the same path.
+/// How many instructions of a program are to be probed, by device and inode.
 static KNOWN: Mutex<BTreeMap<(u64, u64), usize>> = Mutex::new(BTreeMap::new());
 
 /// Waits until all is probed that `tlstap list` tells of a process, in its own file: a program of which
 /// nothing was known before it ran is probed a little later.
 pub fn wait(node: &Node, pid: u32) -> Result<()> {
     let link = format!("/proc/{pid}/exe");
-    let program = fs::read_link(&link)?;
-    let file = fs::metadata(&link)?;
-    let file = (file.dev(), file.ino());
+    let (program, file) = (fs::read_link(&link)?, fs::metadata(&link)?);
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = known().get(&file).copied();
+    let before = known().get(&(file.dev(), file.ino())).copied();
     let sites = before.map_or_else(|| listed(node, pid), Ok)?;
     let name = program.file_name().context("no name")?.to_string_lossy().into_owned();
-    known().insert(file, sites);
+    known().insert((file.dev(), file.ino()), sites);
     deadline::until("all probes to be in place", ATTACHED, || {
         Ok((places(pid, &name)? == sites).then_some(()))
     })

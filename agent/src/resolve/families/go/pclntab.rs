@@ -35,6 +35,10 @@ const GO_1_20: u32 = 0xffff_fff1;
 /// and that of a pointer.
 const BEHIND: [u8; 4] = [0, 0, 1, 8];
 
+/// Most places of [`RELOCATED`] that begin like a table and are looked at: each costs a walk through the
+/// relocations.
+const MOST: usize = 8;
+
 /// The table of a program.
 pub(super) struct Pclntab<'d> {
     elf: &'d Elf<'d>,
@@ -80,8 +84,12 @@ impl<'d> Pclntab<'d> {
         }
         elf.section_address(BUILD)?;
         let (address, bytes) = section(RELOCATED)?;
-        memchr::memmem::find_iter(bytes, &BEHIND).find_map(|behind| {
+        let begins = |behind: usize| {
             let start = behind.checked_sub(4).filter(|start| start % 8 == 0)?;
+            let known = [GO_1_16, GO_1_18, GO_1_20].contains(&half(bytes, start)?);
+            known.then_some(start)
+        };
+        memchr::memmem::find_iter(bytes, &BEHIND).filter_map(begins).take(MOST).find_map(|start| {
             let address = address.checked_add(u64::try_from(start).ok()?)?;
             Self::at(elf, address, bytes.get(start..)?)
         })

@@ -1,7 +1,14 @@
 //! The table and what is planned from it, on programs of two versions of Go in every form, against what
 //! Go's own tools say; and tables that lie.
 
-use std::{collections::BTreeSet, fs, fs::File, os::unix::fs::FileExt as _, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    fs::File,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use object::read::ReadCache;
 use tlstap_tests::go::{Pair, pairs};
@@ -168,6 +175,21 @@ fn a_table_that_lies_is_refused() {
         }
         assert!(matches!(resolve(&broken.file), Resolution::Library { name: "go", .. }));
     }
+}
+
+/// What is among the relocated data may begin like a table anywhere.
+#[test]
+fn beginnings_without_a_table_are_passed_by() {
+    let all = pairs().unwrap();
+    let pair = all.iter().find(|pair| pair.form == "stripped").unwrap();
+    let broken = Broken::of(&pair.web());
+    let header = [&0xffff_fff1_u32.to_le_bytes()[..], &[0, 0, 1, 8]].concat();
+    let many = header.repeat(usize::try_from(broken.size).unwrap() / header.len());
+    let begun = Instant::now();
+    assert!(!matches!(broken.with(broken.table, &many), Resolution::Library { .. }));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // One, before the table.
+    assert!(matches!(broken.with(broken.table, &header), Resolution::Library { .. }));
 }
 
 #[test]
