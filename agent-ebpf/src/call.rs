@@ -93,17 +93,23 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     if function == Function::ReadUnlessPeek && fourth & PR_MSG_PEEK != 0 {
         return None;
     }
+    let length = match function.length_argument() {
+        Some(3) => fourth,
+        Some(_) => fifth,
+        None if function == Function::WriteVectorsFrom => fourth,
+        None => 0,
+    };
+    let (buffer, length) = match function {
+        // No memory is there, so that the bytes of a packet are told to be missing.
+        Function::ReadPacket => (0, length),
+        Function::WriteChunks => chunks(ctx.arg(1)?),
+        _ => (ctx.arg(1)?, length),
+    };
     let call = Call {
         stack,
         object,
-        // No memory is there, so that the bytes of a packet are told to be missing.
-        buffer: if function == Function::ReadPacket { 0 } else { ctx.arg(1)? },
-        length: match function.length_argument() {
-            Some(3) => fourth,
-            Some(_) => fifth,
-            None if function == Function::WriteVectorsFrom => fourth,
-            None => 0,
-        },
+        buffer,
+        length,
         // SAFETY: plain helper without arguments.
         entered: unsafe { bpf_ktime_get_ns() },
         cookie: bits,
@@ -119,6 +125,20 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
         }
     }
 }
+
+/// Of [`Function::WriteChunks`], which takes its argument away from its caller: where the bytes are, and
+/// [`CONTIGUOUS`]; or where the slices are, and how many bytes of them are not meant.
+fn chunks(argument: u64) -> (u64, u64) {
+    match machine::user_words(argument) {
+        Some([0, address, _]) => (address, CONTIGUOUS),
+        Some([slices, _, start]) => (slices, start),
+        // No memory is there either.
+        None => (0, CONTIGUOUS),
+    }
+}
+
+/// Not a number of bytes that are not meant: the bytes lie in one place.
+const CONTIGUOUS: u64 = u64::MAX;
 
 /// Whether a call is followed to its return.
 enum Kept {
@@ -205,7 +225,8 @@ fn leave(ctx: &RetProbeContext) -> Option<()> {
     if function.direction() == direction::TRANSMIT {
         connection::sent(thread, call.object, connection);
     }
-    if function.takes_vectors() {
+    let chunked = function == Function::WriteChunks && call.length != CONTIGUOUS;
+    if chunked || function.takes_vectors() {
         emit::vectors(thread, call, function, moved, connection);
     } else if function.carries_payload() {
         emit::call(thread, call, function, moved, connection);
@@ -257,11 +278,41 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     Some(())
 }
 
+/// At the entry of a function that is given plaintext which was received.
+#[uprobe]
+pub(crate) fn plaintext_take(ctx: ProbeContext) -> u32 {
+    let _ = take(&ctx);
+    0
+}
+
+fn take(ctx: &ProbeContext) -> Option<()> {
+    let thread = bpf_get_current_pid_tgid();
+    let tgid = (thread >> 32) as u32;
+    if task::ignored(tgid) {
+        return None;
+    }
+    let cookie = machine::cookie(ctx.as_ptr());
+    let (object, argument) = (ctx.arg(0)?, ctx.arg::<u64>(1)?);
+    let [_, buffer, moved] = machine::user_words(argument)?;
+    if moved == 0 {
+        return None;
+    }
+    // SAFETY: plain helper without arguments.
+    let entered = unsafe { bpf_ktime_get_ns() };
+    let connection = connection::find(tgid, object, connection::began(tgid, thread::known()))?;
+    let call = Call { stack: 0, object, buffer, length: 0, entered, cookie };
+    emit::call(thread, &call, Function::TakePlaintext, moved, connection);
+    Some(())
+}
+
 /// How many bytes the call moved; `None` when it failed or moved none.
 fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     match function {
         Function::Peek | Function::Handshake | Function::Uncork => return None,
-        Function::Sendfile => return (0 < result as i64).then_some(result),
+        Function::Sendfile
+        | Function::WriteVectors
+        | Function::WriteVectorsFrom
+        | Function::WriteChunks => return (0 < result as i64).then_some(result),
         _ => {}
     }
     // -1 can come back as 0x00000000ffffffff: only the low half is the `int`.

@@ -131,6 +131,8 @@ pub mod name {
     pub const GO_HANDSHAKE: &str = "go_handshake";
     /// Program at the entry of the function of Go that ends a connection.
     pub const GO_CLOSE: &str = "go_close";
+    /// Program at the entry of a function that is given plaintext which was received.
+    pub const TAKE: &str = "plaintext_take";
     /// Program at the exit of every thread.
     pub const TASK_EXIT: &str = "task_exit";
     /// Program at every exec.

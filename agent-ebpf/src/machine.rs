@@ -181,10 +181,10 @@ fn user(address: u64) -> Option<u64> {
     unsafe { bpf_probe_read_user(address as *const u64) }.ok()
 }
 
-/// The two words at an address in the memory of the process.
-pub(crate) fn user_words(address: u64) -> Option<[u64; 2]> {
+/// Words at an address in the memory of the process.
+pub(crate) fn user_words<const N: usize>(address: u64) -> Option<[u64; N]> {
     // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
+    unsafe { bpf_probe_read_user(address as *const [u64; N]) }.ok()
 }
 
 /// The first bytes at an address in the memory of the process.

@@ -71,6 +71,13 @@ pub enum Function {
     /// `ssize_t s2n_sendv_with_offset(struct s2n_connection *, const struct iovec *, ssize_t count,
     /// ssize_t offset, s2n_blocked_status *)`: likewise, from the byte at `offset` on.
     WriteVectorsFrom = 25,
+    /// `fn CommonState::send_appdata_encrypt(&mut self, OutboundChunks, Limit, …) -> usize` of rustls 0.23: the
+    /// result is the length. The second argument points to four words: 0, address, length; or
+    /// address and count of slices, and which of their bytes are meant.
+    WriteChunks = 32,
+    /// `fn CommonState::take_received_plaintext(&mut self, Payload)` of rustls 0.23, at its entry: behind
+    /// a word, the second argument points to address and length.
+    TakePlaintext = 33,
 }
 
 impl Function {
@@ -104,6 +111,8 @@ impl Function {
             23 => Some(Self::ReadUnlessPeek),
             24 => Some(Self::WriteVectors),
             25 => Some(Self::WriteVectorsFrom),
+            32 => Some(Self::WriteChunks),
+            33 => Some(Self::TakePlaintext),
             _ => None,
         }
     }
@@ -117,7 +126,8 @@ impl Function {
             | Self::Peek
             | Self::ReadPacket
             | Self::GoRead
-            | Self::ReadUnlessPeek => direction::RECEIVE,
+            | Self::ReadUnlessPeek
+            | Self::TakePlaintext => direction::RECEIVE,
             _ => direction::TRANSMIT,
         }
     }
@@ -139,12 +149,14 @@ impl Function {
                 | Self::ReadUnlessPeek
                 | Self::WriteVectors
                 | Self::WriteVectorsFrom
+                | Self::WriteChunks
+                | Self::TakePlaintext
         )
     }
 
     /// Whether a call is followed from its entry to its return.
     pub const fn is_followed(self) -> bool {
-        self.carries_payload()
+        (self.carries_payload() && !matches!(self, Self::TakePlaintext))
             || matches!(self, Self::Sendfile | Self::Peek | Self::Handshake | Self::Uncork)
     }
 

@@ -18,7 +18,7 @@ pub struct Exact {
 
 impl Exact {
     /// A compiled one, or another program that behaves like it.
-    pub(crate) fn new(binary: PathBuf) -> Self {
+    pub fn new(binary: PathBuf) -> Self {
         Self { command: Command::new(binary) }
     }
 

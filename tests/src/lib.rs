@@ -32,6 +32,7 @@ pub mod probed;
 pub mod process;
 pub mod random;
 pub mod recording;
+pub mod rustls;
 pub mod schema;
 pub mod server;
 pub mod stories;

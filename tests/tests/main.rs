@@ -41,6 +41,7 @@ mod redaction;
 mod refusals;
 mod replay;
 mod restart;
+mod rustls;
 mod storm;
 mod terminal;
 
@@ -116,6 +117,7 @@ const ALL: &[&[(&str, Test)]] = &[
     odd::TESTS,
     pods::TESTS,
     restart::TESTS,
+    rustls::TESTS,
     replay::TESTS,
 ];
 

@@ -117,12 +117,13 @@ pub(super) struct Probes {
 }
 
 /// The programs at one instruction of functions that are not followed to their return.
-const ENTRIES: [&str; 10] = [
+const ENTRIES: [&str; 11] = [
     name::GO_RETURN,
     name::GO_ENTRY,
     name::GO_HANDSHAKE,
     name::GO_CLOSE,
     name::END,
+    name::TAKE,
     name::FREE,
     name::SET_TRANSPORT,
     name::SET_DESCRIPTOR,

@@ -191,6 +191,7 @@ impl Programs {
             Function::GoReturn => &[name::GO_RETURN],
             Function::GoHandshake => &[name::GO_HANDSHAKE],
             Function::GoClose => &[name::GO_CLOSE],
+            Function::TakePlaintext => &[name::TAKE],
             _ => self.probes.calls(),
         }
     }

@@ -18,7 +18,7 @@ const STRINGS: [(&[u8], &str, Reason); 5] = [
     (b"ssl/ssl_lib.c\0", "openssl", Reason::Stripped),
     (b"ssl/ssl_lib.cc\0", "boringssl", Reason::Stripped),
     (b"ssl\\ssl_lib.c\0", "openssl", Reason::Stripped),
-    (b"TLS 1.3, server CertificateVerify", "rustls", Reason::UnsupportedLibrary),
+    (b"TLS 1.3, server CertificateVerify", "rustls", Reason::Stripped),
     (b"erts_internal", "erlang", Reason::Erlang),
 ];
 
@@ -40,10 +40,11 @@ fn go(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
 
 fn by_string(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
     let strings = elf.section(b".rodata")?;
-    STRINGS
-        .iter()
-        .find(|(text, ..)| contains(strings, text))
-        .map(|(_, name, reason)| (*name, *reason))
+    let (_, name, reason) = STRINGS.iter().find(|(text, ..)| contains(strings, text))?;
+    // With its symbols it is one that is not known.
+    let symbols =
+        *name == "rustls" && elf.functions().any(|symbol| contains(symbol.name, b"rustls"));
+    Some((name, if symbols { Reason::UnsupportedLibrary } else { *reason }))
 }
 
 /// ELF for another architecture: TLS code if it says so in its first megabytes.

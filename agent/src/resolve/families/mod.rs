@@ -10,6 +10,7 @@ mod go;
 mod mbedtls;
 mod nss;
 mod openssl;
+mod rustls;
 mod s2n;
 mod wolfssl;
 
@@ -41,7 +42,7 @@ pub type Version = (&'static str, String);
 
 /// All families; of those that a file contains, the first is probed. Go first: it has a table of its own,
 /// and the others would read all symbols of a large program.
-pub(crate) const FAMILIES: [&Family; 7] = [
+pub(crate) const FAMILIES: [&Family; 8] = [
     &go::FAMILY,
     &openssl::FAMILY,
     &gnutls::FAMILY,
@@ -49,6 +50,7 @@ pub(crate) const FAMILIES: [&Family; 7] = [
     &wolfssl::FAMILY,
     &nss::FAMILY,
     &s2n::FAMILY,
+    &rustls::FAMILY,
 ];
 
 /// The family of this name.

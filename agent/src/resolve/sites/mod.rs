@@ -100,7 +100,9 @@ impl Needs {
             Function::SetTransport
             | Function::SetDescriptor
             | Function::ReadPacket
-            | Function::WriteVectors => 2,
+            | Function::WriteVectors
+            | Function::WriteChunks
+            | Function::TakePlaintext => 2,
             Function::Read | Function::Write | Function::Peek | Function::BioWrite => 3,
             Function::ReadEx
             | Function::ReadUnlessPeek
@@ -111,7 +113,8 @@ impl Needs {
             Function::WriteEx2 | Function::Sendfile => 5,
         };
         let stack = function.is_followed();
-        Self { arguments, stack, memory: stack || matches!(function, Function::BioWrite) }
+        let memory = stack || matches!(function, Function::BioWrite | Function::TakePlaintext);
+        Self { arguments, stack, memory }
     }
 }
 

@@ -1,0 +1,177 @@
+//! rustls 0.23, where its symbols are still there (experimental): two functions of
+//! rustls/src/common_state.rs, which survive fat LTO too.
+//!
+//! They are private, and the layout of their arguments is the compiler's choice, so a function is
+//! probed only if its code reads the argument as is expected. Of `OutboundChunks` the first word is 0
+//! before the address and the length of one slice, or else the address of slices; of `Payload`, address
+//! and length are behind the first word, whether it owns the bytes or not.
+//!
+//! The object is the connection's `CommonState`. One that is moved is told as another connection,
+//! which programs do before the first byte at most. It ends when it is dropped, or when another one at its
+//! address begins to send. Bytes that a server takes as early data are in another structure, and not
+//! seen. The I/O is done outside of these calls.
+
+use tlstap_ebpf::Function;
+
+use super::{Family, Version};
+use crate::resolve::{
+    Probe,
+    elf::{Elf, Symbol},
+    sites::Extent,
+};
+
+pub(super) const FAMILY: Family =
+    Family { name: "rustls", libraries: &[], companion: None, probes, version };
+
+/// The only series whose arguments are known.
+const SERIES: &str = "0.23.";
+
+/// A function: how its path ends, what it is called in output.
+struct Named {
+    end: &'static str,
+    symbol: &'static str,
+    function: Function,
+    /// The words of the second argument that it reads, by their offsets in bytes.
+    reads: &'static [u64],
+}
+
+const TYPE: &str = "rustls::common_state::CommonState";
+const FUNCTIONS: [Named; 4] = [
+    Named {
+        end: "::send_appdata_encrypt",
+        symbol: "CommonState::send_appdata_encrypt",
+        function: Function::WriteChunks,
+        reads: &[0, 16, 24],
+    },
+    Named {
+        end: "::take_received_plaintext",
+        symbol: "CommonState::take_received_plaintext",
+        function: Function::TakePlaintext,
+        reads: &[8, 16],
+    },
+    Named {
+        end: "::start_outgoing_traffic",
+        symbol: "CommonState::start_outgoing_traffic",
+        function: Function::Clear,
+        reads: &[],
+    },
+    Named { end: "", symbol: "drop_in_place<CommonState>", function: Function::Free, reads: &[] },
+];
+
+fn probes(elf: &Elf<'_>) -> Vec<Probe> {
+    if !version(elf).is_some_and(|(_, number)| number.starts_with(SERIES)) {
+        return Vec::new();
+    }
+    let found = elf.functions().filter_map(|symbol| Some((named(symbol.name)?, symbol)));
+    let mut probes = Vec::new();
+    for (named, Symbol { address, size, method, .. }) in found {
+        if !reads(elf, address, named.reads) {
+            return Vec::new();
+        }
+        probes.extend(Probe::plan(
+            elf,
+            named.symbol,
+            named.function,
+            Extent { address, size },
+            method,
+        ));
+    }
+    let has = |wanted: &Named| probes.iter().any(|probe| probe.function == wanted.function);
+    let whole = FUNCTIONS.iter().all(has);
+    if whole { probes } else { Vec::new() }
+}
+
+/// Which function a mangled name stands for. A drop of the type has one in each unit of compilation.
+fn named(name: &[u8]) -> Option<&'static Named> {
+    // Before each of a large program's is taken apart.
+    memchr::memmem::find(name, b"CommonState")?;
+    let path = rustc_demangle::try_demangle(std::str::from_utf8(name).ok()?).ok()?;
+    // Without the hash.
+    let path = format!("{path:#}");
+    let drops = ["core::ptr::drop_in_place<", "core::ptr::drop_in_place::<"];
+    let dropped = drops.iter().find_map(|before| path.strip_prefix(before)?.strip_suffix('>'));
+    if let Some(dropped) = dropped {
+        return FUNCTIONS.iter().find(|named| named.end.is_empty() && dropped == TYPE);
+    }
+    // `<rustls::common_state::CommonState>` in names of the newer scheme.
+    let rest = path
+        .strip_prefix(TYPE)
+        .or_else(|| path.strip_prefix('<')?.strip_prefix(TYPE)?.strip_prefix('>'))?;
+    FUNCTIONS.iter().find(|named| !named.end.is_empty() && named.end == rest)
+}
+
+/// Whether the first instructions of a function read these words of what its second argument points
+/// to.
+#[cfg(target_arch = "x86_64")]
+fn reads(elf: &Elf<'_>, address: u64, words: &[u64]) -> bool {
+    use iced_x86::{Decoder, DecoderOptions, OpKind, Register};
+
+    /// Bytes.
+    const LOOK: u64 = 192;
+    let Some(code) = elf.code(address, LOOK) else { return false };
+    let mut left: Vec<_> = words.to_vec();
+    for instruction in Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
+        let loads = instruction.op1_kind() == OpKind::Memory
+            && instruction.memory_base() == Register::RSI
+            && instruction.memory_index() == Register::None;
+        if loads {
+            left.retain(|&word| word != instruction.memory_displacement64());
+        }
+    }
+    left.is_empty()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn reads(_elf: &Elf<'_>, _address: u64, words: &[u64]) -> bool {
+    words.is_empty()
+}
+
+/// The path of a source file of the crate, which messages of panics have.
+fn version(elf: &Elf<'_>) -> Option<Version> {
+    const BEFORE: &[u8] = b"/rustls-";
+    let strings = elf.section(b".rodata")?;
+    let mut found = memchr::memmem::find_iter(strings, BEFORE);
+    let number = found.find_map(|at| {
+        let rest = strings.get(at + BEFORE.len()..)?;
+        let end = rest.iter().take(32).position(|&byte| byte == b'/')?;
+        let (number, behind) = rest.split_at_checked(end)?;
+        let plausible = number.first()?.is_ascii_digit() && behind.starts_with(b"/src/");
+        plausible.then(|| String::from_utf8(number.to_vec()).ok())?
+    })?;
+    Some(("rustls", number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(name: &str) -> Option<Function> {
+        named(name.as_bytes()).map(|named| named.function)
+    }
+
+    #[test]
+    fn names_of_both_schemes() {
+        let legacy =
+            "_ZN6rustls12common_state11CommonState20send_appdata_encrypt17h258293ed4c79c9dbE";
+        assert_eq!(function(legacy), Some(Function::WriteChunks));
+        let legacy = "_ZN4core3ptr54drop_in_place$LT$rustls..common_state..CommonState$GT$17h096354fd1597c1d6E";
+        assert_eq!(function(legacy), Some(Function::Free));
+        let new =
+            "_RNvMs0_NtCs1234_6rustls12common_stateNtB5_11CommonState23take_received_plaintext";
+        assert_eq!(function(new), Some(Function::TakePlaintext));
+        let new = "_RINvNtCs1234_4core3ptr13drop_in_placeNtNtCs5678_6rustls12common_state11CommonStateECs9_1x";
+        assert_eq!(function(new), Some(Function::Free));
+    }
+
+    #[test]
+    fn other_functions_and_types() {
+        for name in [
+            "_ZN6rustls12common_state11CommonState12send_warning17h258293ed4c79c9dbE",
+            "_ZN5other12common_state11CommonState20send_appdata_encrypt17h258293ed4c79c9dbE",
+            "CommonState",
+            "",
+        ] {
+            assert_eq!(function(name), None, "{name}");
+        }
+    }
+}

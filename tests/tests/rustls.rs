@@ -1,0 +1,117 @@
+//! rustls: tokio-rustls on both ends, compiled as releases are, and as small as they get.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use tlstap_tests::{
+    account,
+    child::Child,
+    event::{expect, number, text},
+    exact::Exact,
+    node::Node,
+    probed, rustls, tool,
+};
+
+use crate::exact::session::Session;
+
+crate::tests![
+    every_byte_once,
+    addresses_that_are_used_again,
+    the_only_connection_of_a_server,
+    a_stripped_one_is_named,
+];
+
+/// Around the borders of records, of what rustls queues, and of ours.
+const SIZES: [usize; 12] = [1, 2, 511, 1024, 8192, 16_384, 16_385, 65_537, 1 << 20, 0, 3, 40_000];
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Lets the fixture exchange messages, of which everything must be told.
+fn exchange(node: &Node, session: &mut Session, profile: &str, flags: &[&str]) -> Result<()> {
+    let exact = Exact::new(rustls::program(profile)?).flags(flags);
+    let mut exchange = exact.start(&SIZES)?;
+    probed::wait(node, exchange.pid())?;
+    let ends = exchange.go()?;
+    exchange.end()?;
+    account::whole(&session.told(&ends)?).with_context(|| format!("{profile} with {flags:?}"))
+}
+
+fn every_byte_once(node: &Node) -> Result<()> {
+    let mut session = Session::start(node, &[], 6)?;
+    for profile in rustls::PROFILES {
+        exchange(node, &mut session, profile, &["--pairs", "3"])?;
+        exchange(node, &mut session, profile, &["--pairs", "2", "--vectored"])?;
+    }
+    session.stop()
+}
+
+/// A connection's state lies where another's lay.
+fn addresses_that_are_used_again(node: &Node) -> Result<()> {
+    let mut session = Session::start(node, &[], 60)?;
+    for profile in rustls::PROFILES {
+        exchange(node, &mut session, profile, &["--sequential", "--pairs", "30"])?;
+    }
+    session.stop()
+}
+
+/// Where the I/O is done outside of the calls, the only socket there is must be the connection's.
+fn the_only_connection_of_a_server(node: &Node) -> Result<()> {
+    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    let mut serve = std::process::Command::new(rustls::program("release")?);
+    serve.arg("--serve");
+    let server = Child::start(serve)?;
+    let ready = server.says("ready", LIMIT)?;
+    let port: u16 = ready.trim_start_matches("ready").trim().parse()?;
+    probed::wait(node, server.pid())?;
+    let url = format!("https://localhost:{port}/any?a=b");
+    // It stays connected until the agent has looked.
+    let write = ["--write-out", "\n%{local_port}\n"];
+    let curl = tool::command("curl", ["--silent", "--insecure", "--ipv4", &url, &url])?;
+    let mut curl = {
+        let mut curl = curl;
+        curl.args(write);
+        Child::start(curl)?
+    };
+    let found = agent.wait_for_count("exchanges of the server", 1, |event| {
+        number(event, "/process/pid") == Some(server.pid().into())
+            && text(event, "/type") == Some("http")
+    })?;
+    curl.finish(LIMIT)?;
+    agent.stop()?;
+    let event = found.first().context("none")?;
+    expect(
+        event,
+        &[
+            ("/kind", json!("server")),
+            ("/tls/library", json!("rustls")),
+            ("/url/path", json!("/any")),
+            ("/http/response/status_code", json!(200)),
+            ("/network/local/port", json!(port)),
+        ],
+    )?;
+    ensure!(number(event, "/network/peer/port").is_some(), "no peer: {event}");
+    Ok(())
+}
+
+/// Without symbols it is not probed, which is said, with the reason.
+fn a_stripped_one_is_named(node: &Node) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("stripped");
+    fs::copy(rustls::program("lto")?, &program)?;
+    tool::run(tool::command("strip", [&program])?)?;
+    let mut exchange = Exact::new(program).start(&[1])?;
+    let rows = node.tlstap(&["list", "-o", "json"])?.output()?.events()?;
+    let mut rows =
+        rows.iter().filter(|row| number(row, "/process/pid") == Some(exchange.pid().into()));
+    let row = rows.next().context("it is not listed")?;
+    expect(
+        row,
+        &[
+            ("/tls/library", json!("rustls")),
+            ("/status", json!("skipped")),
+            ("/reason", json!("stripped")),
+        ],
+    )?;
+    exchange.go()?;
+    exchange.end()
+}
