@@ -27,9 +27,15 @@ const SIZES: [usize; 12] = [1, 2, 511, 1024, 8192, 16_384, 16_385, 65_537, 1 << 
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Lets the fixture exchange messages, of which everything must be told.
-fn exchange(node: &Node, session: &mut Session, profile: &str, flags: &[&str]) -> Result<()> {
+fn exchange(
+    node: &Node,
+    session: &mut Session,
+    profile: &str,
+    flags: &[&str],
+    sizes: &[usize],
+) -> Result<()> {
     let exact = Exact::new(rustls::program(profile)?).flags(flags);
-    let mut exchange = exact.start(&SIZES)?;
+    let mut exchange = exact.start(sizes)?;
     probed::wait(node, exchange.pid())?;
     let ends = exchange.go()?;
     exchange.end()?;
@@ -39,8 +45,8 @@ fn exchange(node: &Node, session: &mut Session, profile: &str, flags: &[&str]) -
 fn every_byte_once(node: &Node) -> Result<()> {
     let mut session = Session::start(node, &[], 6)?;
     for profile in rustls::PROFILES {
-        exchange(node, &mut session, profile, &["--pairs", "3"])?;
-        exchange(node, &mut session, profile, &["--pairs", "2", "--vectored"])?;
+        exchange(node, &mut session, profile, &["--pairs", "3"], &SIZES)?;
+        exchange(node, &mut session, profile, &["--pairs", "2", "--vectored"], &SIZES)?;
     }
     session.stop()
 }
@@ -49,7 +55,7 @@ fn every_byte_once(node: &Node) -> Result<()> {
 fn addresses_that_are_used_again(node: &Node) -> Result<()> {
     let mut session = Session::start(node, &[], 60)?;
     for profile in rustls::PROFILES {
-        exchange(node, &mut session, profile, &["--sequential", "--pairs", "30"])?;
+        exchange(node, &mut session, profile, &["--sequential", "--pairs", "30"], &[1, 40_000, 3])?;
     }
     session.stop()
 }
@@ -63,20 +69,16 @@ fn the_only_connection_of_a_server(node: &Node) -> Result<()> {
     let ready = server.says("ready", LIMIT)?;
     let port: u16 = ready.trim_start_matches("ready").trim().parse()?;
     probed::wait(node, server.pid())?;
-    let url = format!("https://localhost:{port}/any?a=b");
     // It stays connected until the agent has looked.
-    let write = ["--write-out", "\n%{local_port}\n"];
-    let curl = tool::command("curl", ["--silent", "--insecure", "--ipv4", &url, &url])?;
-    let mut curl = {
-        let mut curl = curl;
-        curl.args(write);
-        Child::start(curl)?
-    };
+    let address = format!("127.0.0.1:{port}");
+    let mut client =
+        Child::start(tool::command("openssl", ["s_client", "-quiet", "-connect", &address])?)?;
+    client.tell("GET /any?a=b HTTP/1.1\r\nHost: any\r\n\r\n")?;
     let found = agent.wait_for_count("exchanges of the server", 1, |event| {
         number(event, "/process/pid") == Some(server.pid().into())
             && text(event, "/type") == Some("http")
     })?;
-    curl.finish(LIMIT)?;
+    client.finish(LIMIT)?;
     agent.stop()?;
     let event = found.first().context("none")?;
     expect(
