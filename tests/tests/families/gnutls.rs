@@ -14,7 +14,7 @@ use tlstap_tests::{
     streams, tool,
 };
 
-use super::{LIMIT, Side, asks_nginx, at_once, in_a_container, in_turn, serves_curl, web};
+use super::{LIMIT, Side, asks_nginx, serves_curl, web};
 use crate::exact::{Mode, SIZES, in_modes, mode, session::Session};
 
 crate::tests![
@@ -31,6 +31,8 @@ crate::tests![
     under_the_names_of_openssl,
     inside_a_container,
 ];
+
+with_the_fixture!(GnuTls);
 
 /// It takes a record at once, whatever it is given.
 const MODES: [Mode; 6] = [
@@ -55,14 +57,6 @@ fn wget_and_nginx(node: &Node) -> Result<()> {
 
 fn each_byte_once(node: &Node) -> Result<()> {
     in_modes(node, || node.exact_by(GnuTls), &[&MODES])
-}
-
-fn connections_at_once(node: &Node) -> Result<()> {
-    at_once(node, GnuTls)
-}
-
-fn addresses_used_again(node: &Node) -> Result<()> {
-    in_turn(node, GnuTls, &[])
 }
 
 /// Exchanges messages by functions that hide the bytes of one direction: each direction has its whole
@@ -175,8 +169,4 @@ fn under_the_names_of_openssl(node: &Node) -> Result<()> {
         Ok(command)
     };
     asks_nginx(node, ask, &CLIENT)
-}
-
-fn inside_a_container(node: &Node) -> Result<()> {
-    in_a_container(node, GnuTls)
 }

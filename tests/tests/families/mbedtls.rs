@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tlstap_tests::{libraries::Installed::MbedTls, node::Node};
 
-use super::{at_once, in_a_container, in_turn, web};
+use super::{in_turn, web};
 use crate::exact::{Mode, in_modes, mode};
 
 crate::tests![
@@ -14,6 +14,8 @@ crate::tests![
     with_nginx_and_curl,
     inside_a_container,
 ];
+
+with_the_fixture!(MbedTls);
 
 /// It takes a record at once, whatever it is given.
 const MODES: [Mode; 3] = [
@@ -26,22 +28,10 @@ fn each_byte_once(node: &Node) -> Result<()> {
     in_modes(node, || node.exact_by(MbedTls), &[&MODES])
 }
 
-fn connections_at_once(node: &Node) -> Result<()> {
-    at_once(node, MbedTls)
-}
-
-fn addresses_used_again(node: &Node) -> Result<()> {
-    in_turn(node, MbedTls, &[])
-}
-
 fn objects_used_again(node: &Node) -> Result<()> {
     in_turn(node, MbedTls, &["--way", "reset"])
 }
 
 fn with_nginx_and_curl(node: &Node) -> Result<()> {
     web(node, MbedTls, "2.")
-}
-
-fn inside_a_container(node: &Node) -> Result<()> {
-    in_a_container(node, MbedTls)
 }

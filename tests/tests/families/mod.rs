@@ -1,5 +1,22 @@
 //! Issue 7: TLS libraries other than OpenSSL and its like, with programs that use them.
 
+/// The tests that all libraries with a fixture have.
+macro_rules! with_the_fixture {
+    ($library:ident) => {
+        fn connections_at_once(node: &Node) -> Result<()> {
+            super::at_once(node, $library)
+        }
+
+        fn addresses_used_again(node: &Node) -> Result<()> {
+            super::in_turn(node, $library, &[])
+        }
+
+        fn inside_a_container(node: &Node) -> Result<()> {
+            super::in_a_container(node, $library)
+        }
+    };
+}
+
 pub(crate) mod gnutls;
 pub(crate) mod mbedtls;
 pub(crate) mod nss;
@@ -69,10 +86,8 @@ fn asks_nginx(
     let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
     let mut client = Child::start(ask(&server)?)?;
     let pid = client.pid();
-    let status = client.finish(LIMIT)?;
-    let (said, complained) = (client.stdout.lines().join("\n"), client.stderr.lines().join("\n"));
-    ensure!(status.success(), "the client failed: {said}\n{complained}");
-    ensure!(said.contains("hello from a file"), "the client got {said:?}");
+    client.says("hello from a file", LIMIT)?;
+    ensure!(client.finish(LIMIT)?.success(), "the client failed");
     agent.wait_for_count("exchanges of the client", 1, |event| {
         number(event, "/process/pid") == Some(pid.into())
     })?;
@@ -151,7 +166,6 @@ fn in_a_container(node: &Node, library: Installed) -> Result<()> {
     files.push(exact.clone());
     let image = docker.of_files(&files)?;
     let [exact, folder] = [&exact, &folder].map(|path| path.to_str().unwrap_or_default());
-    let mut session = Session::start(node, &[], 2)?;
     let sizes = SIZES.map(|size| size.to_string());
     let command = [exact, "--tcp", "--folder", folder];
     let command: Vec<_> = command.into_iter().chain(sizes.iter().map(String::as_str)).collect();
@@ -159,6 +173,8 @@ fn in_a_container(node: &Node, library: Installed) -> Result<()> {
     let run = docker.run("exact")?.of_image(image.name()).options(&["--pid", "host"]);
     let (child, container) = run.attached(&command)?;
     let mut exchange = Exchange::ready(child)?;
+    // Its library is mapped: all is seen from the first call on.
+    let mut session = Session::start(node, &[], 2)?;
     let ends = exchange.go()?;
     exchange.end()?;
     let told = session.told(&ends)?;

@@ -10,7 +10,7 @@ use tlstap_tests::{
     tool,
 };
 
-use super::{Side, asks_nginx, at_once, in_a_container, in_turn, serves_curl};
+use super::{Side, asks_nginx, serves_curl};
 use crate::exact::{Mode, in_modes, mode};
 
 crate::tests![
@@ -21,6 +21,8 @@ crate::tests![
     selfserv_and_curl,
     inside_a_container,
 ];
+
+with_the_fixture!(Nss);
 
 /// NSPR knows sockets of TCP only.
 const MODES: [Mode; 8] = [
@@ -36,14 +38,6 @@ const MODES: [Mode; 8] = [
 
 fn each_byte_once(node: &Node) -> Result<()> {
     in_modes(node, || node.exact_by(Nss), &[&MODES])
-}
-
-fn connections_at_once(node: &Node) -> Result<()> {
-    at_once(node, Nss)
-}
-
-fn addresses_used_again(node: &Node) -> Result<()> {
-    in_turn(node, Nss, &[])
 }
 
 /// Nonblocking, by `PR_Send` and `PR_Recv`; what it says comes from a file.
@@ -70,8 +64,4 @@ fn selfserv_and_curl(node: &Node) -> Result<()> {
     };
     let side = Side { kind: "server", library: "nss", version: "3.", path: "/some/path" };
     serves_curl(node, &Server::by(serve)?, &side)
-}
-
-fn inside_a_container(node: &Node) -> Result<()> {
-    in_a_container(node, Nss)
 }

@@ -7,7 +7,7 @@ use tlstap_tests::{
     node::Node,
 };
 
-use super::{at_once, in_a_container, in_turn, web};
+use super::{in_turn, web};
 use crate::exact::{Mode, SIZES, in_modes, mode, session::Session};
 
 crate::tests![
@@ -19,6 +19,8 @@ crate::tests![
     with_nginx_and_curl,
     inside_a_container,
 ];
+
+with_the_fixture!(S2n);
 
 const MODES: [Mode; 7] = [
     mode(&[], |_| true),
@@ -55,22 +57,10 @@ fn more_vectors_than_are_looked_at(node: &Node) -> Result<()> {
     Ok(())
 }
 
-fn connections_at_once(node: &Node) -> Result<()> {
-    at_once(node, S2n)
-}
-
-fn addresses_used_again(node: &Node) -> Result<()> {
-    in_turn(node, S2n, &[])
-}
-
 fn objects_used_again(node: &Node) -> Result<()> {
     in_turn(node, S2n, &["--way", "wipe"])
 }
 
 fn with_nginx_and_curl(node: &Node) -> Result<()> {
     web(node, S2n, "")
-}
-
-fn inside_a_container(node: &Node) -> Result<()> {
-    in_a_container(node, S2n)
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::Result;
 use tlstap_tests::{libraries::Installed::WolfSsl, node::Node, server::Server, tool};
 
-use super::{Side, asks_nginx, at_once, in_a_container, in_turn, serves, web};
+use super::{Side, asks_nginx, in_turn, serves, web};
 use crate::exact::{Mode, in_modes, mode};
 
 crate::tests![
@@ -17,6 +17,8 @@ crate::tests![
     examples_of_the_package,
     inside_a_container,
 ];
+
+with_the_fixture!(WolfSsl);
 
 const MODES: [Mode; 10] = [
     mode(&[], |_| true),
@@ -33,14 +35,6 @@ const MODES: [Mode; 10] = [
 
 fn each_byte_once(node: &Node) -> Result<()> {
     in_modes(node, || node.exact_by(WolfSsl), &[&MODES])
-}
-
-fn connections_at_once(node: &Node) -> Result<()> {
-    at_once(node, WolfSsl)
-}
-
-fn addresses_used_again(node: &Node) -> Result<()> {
-    in_turn(node, WolfSsl, &[])
 }
 
 fn objects_used_again(node: &Node) -> Result<()> {
@@ -99,8 +93,4 @@ fn examples_of_the_package(node: &Node) -> Result<()> {
         server.port
     );
     serves(node, &server, &side("server", "/"), tool::command("sh", ["-c", &script])?)
-}
-
-fn inside_a_container(node: &Node) -> Result<()> {
-    in_a_container(node, WolfSsl)
 }

@@ -27,12 +27,15 @@ impl Elf<'_> {
         let table = linked(section)?;
         let strings = linked(table)?.data(self.endian, self.data).ok()?;
         let symbols: &[Sym64<Endianness>] = table.data_as_array(self.endian, self.data).ok()?;
+        // The name itself, and not what follows it up to a NUL: that may be anything.
+        let is_named = |start: u32| {
+            let named = usize::try_from(start).ok().and_then(|start| strings.get(start..));
+            named
+                .and_then(|rest| rest.strip_prefix(name))
+                .is_some_and(|rest| rest.starts_with(&[0]))
+        };
         let wanted = symbols.iter().position(|symbol| {
-            symbol.st_shndx(self.endian) == elf::SHN_UNDEF
-                && usize::try_from(symbol.st_name(self.endian))
-                    .ok()
-                    .and_then(|start| strings.get(start..)?.split(|&byte| byte == 0).next())
-                    == Some(name)
+            symbol.st_shndx(self.endian) == elf::SHN_UNDEF && is_named(symbol.st_name(self.endian))
         })?;
         let relocations: &[Rela64<Endianness>] =
             section.data_as_array(self.endian, self.data).ok()?;

@@ -22,7 +22,7 @@ const FUNCTIONS: [Named; 15] = [
     ("wolfSSL_read", Function::Read),
     ("wolfSSL_send", Function::Write),
     ("wolfSSL_recv", Function::Read),
-    // Since 5.7. The place for the length may be missing.
+    // Since 5.7. Where a program gives no place for the length, it is not known.
     ("wolfSSL_write_ex", Function::WriteEx),
     ("wolfSSL_read_ex", Function::ReadEx),
     ("wolfSSL_write_early_data", Function::Write),

@@ -5,7 +5,7 @@
 //! a constant table of them. What the function stores is followed along its one straight line, and only
 //! believed if each function that is found compares the descriptor's layer with that number.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 
@@ -15,8 +15,16 @@ use crate::resolve::{
     sites::{Architecture, Extent},
 };
 
-/// Most bytes of a function that are looked at.
-const MOST: u64 = 1 << 16;
+/// Most functions of a file, and bytes of its code, with which it is looked at: libssl3 has 900 in
+/// 250 KiB.
+const FUNCTIONS: usize = 1 << 14;
+const CODE: u64 = 4 << 20;
+
+/// Where the linker puts what jumps to functions of other files.
+const STUBS: [&[u8]; 3] = [b".plt", b".plt.sec", b".plt.got"];
+
+/// Most instructions of a function that are followed.
+const FOLLOWED: usize = 1 << 10;
 
 /// `PR_DESC_LAYERED`, with which the table begins (nspr/prio.h).
 const LAYERED: u64 = 4;
@@ -53,8 +61,34 @@ impl Table {
     }
 }
 
+/// Code, and its first address.
+struct Code<'d> {
+    begin: u64,
+    bytes: &'d [u8],
+}
+
+impl<'d> Code<'d> {
+    /// That of a section; `None` when there is none, or too much.
+    fn of(elf: &Elf<'d>, section: &[u8]) -> Option<Self> {
+        let Range { start, end } = elf.extent(section)?;
+        let size = end.checked_sub(start).filter(|&size| size <= CODE)?;
+        Some(Self { begin: start, bytes: elf.code(start, size)? })
+    }
+
+    /// The instructions from an address on; `None` when it lies elsewhere.
+    fn instructions(&self, place: Extent) -> Option<impl Iterator<Item = Instruction> + use<'d>> {
+        let start = usize::try_from(place.address.checked_sub(self.begin)?).ok()?;
+        let rest = self.bytes.get(start..).filter(|rest| !rest.is_empty())?;
+        let code = rest.get(..rest.len().min(usize::try_from(place.size).ok()?))?;
+        let decoder = Decoder::with_ip(64, code, place.address, DecoderOptions::NONE);
+        Some(decoder.into_iter().take_while(|instruction| !instruction.is_invalid()))
+    }
+}
+
 struct File<'e, 'd> {
     elf: &'e Elf<'d>,
+    text: Code<'d>,
+    stubs: Vec<Code<'d>>,
     /// Ascending.
     functions: Vec<Extent>,
     /// Where the addresses are of `PR_GetDefaultIOMethods` and `PR_GetUniqueIdentity`.
@@ -63,7 +97,7 @@ struct File<'e, 'd> {
 }
 
 impl<'e, 'd> File<'e, 'd> {
-    /// `None` for a file that does not use both.
+    /// `None` for a file that does not use both, or is too large.
     fn of(elf: &'e Elf<'d>) -> Option<Self> {
         let imported = |name: &[u8]| {
             let places: HashSet<_> = elf.imports(name).into_iter().collect();
@@ -71,21 +105,22 @@ impl<'e, 'd> File<'e, 'd> {
         };
         let methods = imported(b"PR_GetDefaultIOMethods")?;
         let identity = imported(b"PR_GetUniqueIdentity")?;
-        let starts = elf.starts();
-        let ends = starts.iter().skip(1).copied().chain([u64::MAX]);
+        let text = Code::of(elf, b".text")?;
+        let stubs = STUBS.iter().filter_map(|name| Code::of(elf, name)).collect();
+        let place = elf.extent(b".text")?;
+        let starts = elf.starts(FUNCTIONS)?;
+        let ends = starts.iter().skip(1).copied().chain([place.end]);
         let functions = starts
             .iter()
             .zip(ends)
-            .filter(|(start, _)| elf.is_text(**start))
-            .map(|(&address, end)| Extent { address, size: end.saturating_sub(address).min(MOST) })
+            .filter(|(start, _)| place.contains(start))
+            .map(|(&address, end)| Extent { address, size: end.saturating_sub(address) })
             .collect();
-        Some(Self { elf, functions, methods, identity })
+        Some(Self { elf, text, stubs, functions, methods, identity })
     }
 
     fn instructions(&self, function: Extent) -> impl Iterator<Item = Instruction> + use<'d> {
-        let code = self.elf.code(function.address, function.size).unwrap_or_default();
-        let decoder = Decoder::with_ip(64, code, function.address, DecoderOptions::NONE);
-        decoder.into_iter().take_while(|instruction| !instruction.is_invalid())
+        self.text.instructions(function).into_iter().flatten()
     }
 
     /// Where the address is of the function of another file that is called.
@@ -94,9 +129,11 @@ impl<'e, 'd> File<'e, 'd> {
             FlowControl::IndirectCall => slot(call),
             FlowControl::Call => {
                 let stub = Extent { address: call.near_branch_target(), size: 16 };
+                let mut instructions =
+                    self.stubs.iter().find_map(|code| code.instructions(stub))?.take(2);
                 let leaves =
                     |found: &Instruction| found.flow_control() == FlowControl::IndirectBranch;
-                slot(&self.instructions(stub).take(2).find(leaves)?)
+                slot(&instructions.find(leaves)?)
             }
             _ => None,
         }
@@ -113,7 +150,7 @@ impl<'e, 'd> File<'e, 'd> {
             return None;
         }
         let mut values = Values::new(self.elf);
-        for instruction in self.instructions(function) {
+        for instruction in self.instructions(function).take(FOLLOWED) {
             match instruction.flow_control() {
                 FlowControl::Next => values.step(&instruction),
                 FlowControl::Call | FlowControl::IndirectCall => {

@@ -8,6 +8,8 @@
 //! The TLS object is the descriptor, a `PRFileDesc *`.
 
 mod methods;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use tlstap_ebpf::Function;
@@ -53,61 +55,4 @@ fn probes(elf: &Elf<'_>) -> Vec<Probe> {
 /// `Version: NSS 3.87.1 Basic ECC` (lib/ssl/sslver.c).
 fn version(elf: &Elf<'_>) -> Option<Version> {
     number_after(elf, &[b"Version: NSS "]).map(|version| ("nss", version))
-}
-
-#[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
-    use std::{
-        fs::{self, File},
-        io::Write as _,
-    };
-
-    use super::METHODS;
-    use crate::resolve::{Class, Method, Reason, Resolution, resolve};
-
-    const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/libssl3.so";
-
-    /// The library with each of these parts of it, where they follow two bytes and an address, replaced.
-    fn changed(before: [u8; 2], from: [u8; 4], to: [u8; 4]) -> File {
-        let mut bytes = fs::read(LIBRARY).unwrap();
-        let found: Vec<_> = bytes
-            .windows(10)
-            .enumerate()
-            .filter(|(_, window)| window[..2] == before && window[6..] == from)
-            .map(|(at, _)| at + 6)
-            .collect();
-        assert!(!found.is_empty());
-        for at in found {
-            bytes[at..at + 4].copy_from_slice(&to);
-        }
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&bytes).unwrap();
-        file
-    }
-
-    #[test]
-    fn methods_are_found_in_the_code_that_makes_their_table() {
-        let Resolution::Library { name: "nss", probes } = resolve(&File::open(LIBRARY).unwrap())
-        else {
-            panic!("not found");
-        };
-        let found: Vec<_> = probes.iter().filter(|probe| probe.method == Method::Table).collect();
-        assert_eq!(
-            found.iter().map(|probe| (probe.symbol, probe.function)).collect::<Vec<_>>(),
-            METHODS.map(|(name, _, function)| (name, function))
-        );
-        let mut offsets: Vec<_> = found.iter().map(|probe| probe.offset).collect();
-        offsets.sort_unstable();
-        offsets.dedup();
-        assert_eq!(offsets.len(), METHODS.len(), "{found:?}");
-        assert!(found.iter().all(|probe| probe.site.class == Class::Emulated), "{found:?}");
-    }
-
-    /// `mov dword [rip+...], PR_DESC_LAYERED`: nothing else says where the table begins.
-    #[test]
-    fn a_table_that_is_not_known_is_refused() {
-        let file = changed([0xc7, 0x05], [4, 0, 0, 0], [5, 0, 0, 0]);
-        let refused = Resolution::Skipped { name: Some("nss"), reason: Reason::UnsupportedLibrary };
-        assert_eq!(resolve(&file), refused);
-    }
 }

@@ -1,7 +1,10 @@
 //! What is known of registers and of the file's memory along a straight line of instructions: addresses
 //! in the file, and what stands for the number of a layer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, HashMap},
+};
 
 use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 
@@ -35,12 +38,18 @@ pub(super) struct Values<'e, 'd> {
     registers: HashMap<Register, Halves>,
     stored: BTreeMap<u64, Value>,
     numbers: BTreeMap<u64, u64>,
+    /// How many pointers may still be looked up.
+    loads: Cell<u32>,
 }
+
+/// Most pointers that are looked up, each among all relocations: twice what such a table has.
+const LOADS: u32 = 72;
 
 impl<'e, 'd> Values<'e, 'd> {
     pub(super) fn new(elf: &'e Elf<'d>) -> Self {
         let (registers, stored, numbers) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { elf, info: InstructionInfoFactory::new(), registers, stored, numbers }
+        let (info, loads) = (InstructionInfoFactory::new(), Cell::new(LOADS));
+        Self { elf, info, registers, stored, numbers, loads }
     }
 
     /// The numbers and the values that were stored, by their addresses.
@@ -107,6 +116,7 @@ impl<'e, 'd> Values<'e, 'd> {
 
     /// A pointer that the file has there.
     fn load(&self, address: u64) -> Option<Value> {
+        self.loads.set(self.loads.get().checked_sub(1)?);
         let pointer = self.elf.pointer(address)?;
         self.elf.is_text(pointer).then_some(Value::Address(pointer))
     }
