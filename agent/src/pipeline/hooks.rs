@@ -19,7 +19,7 @@ use crate::{
     attach::{Attachment, Programs, Registry, User},
     discover::{self, BuildId, Event, Mapping, MapsError},
     enrich::{Library, Names},
-    resolve::{self, FileKey, OpenError, RealFile, Resolution},
+    resolve::{self, FileKey, OpenError, RealFile, Resolution, Resolver},
 };
 
 /// Builds and files that are remembered; a node runs far fewer.
@@ -33,6 +33,7 @@ pub(super) struct Hooks {
     registry: Registry<Attachment>,
     ciphertext: Ciphertext,
     names: Names,
+    resolver: Resolver,
     /// Builds that have no TLS code: seen again, they cost no file access.
     unrelated: HashSet<BuildId>,
     /// Files that were looked at and are not probed.
@@ -71,6 +72,7 @@ impl Hooks {
             targets,
             registry: Registry::default(),
             names,
+            resolver: Resolver::default(),
             unrelated: HashSet::new(),
             unprobed: HashMap::new(),
             unreadable: HashSet::new(),
@@ -355,7 +357,7 @@ impl Hooks {
         {
             return if known.related { Sight::Known } else { Sight::Unrelated };
         }
-        match resolve::resolve(&real.file) {
+        match self.resolver.resolve(&real.file) {
             Resolution::Library { name, probes } => self.attach(user, path, real, name, &probes),
             Resolution::Skipped { name, reason } => {
                 tracing::info!(?user, ?path, library = name, %reason, "not probed");

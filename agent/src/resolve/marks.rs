@@ -1,19 +1,17 @@
 //! TLS code that is not probed, recognised by marks it cannot run without, so that `list` can
 //! name it and say why.
 
-use std::fs::File;
+use memchr::memmem::Finder;
 
-use object::read::{ReadCache, ReadRef};
-
-use super::{Reason, Resolution, elf::Elf};
+use super::{Reason, Resolution, elf::Elf, source::Source};
 
 /// A function that only the named library defines.
-const FUNCTIONS: [(&[u8], &str, Reason); 5] = [
-    (b"SSL_ImportFD", "nss", Reason::UnsupportedLibrary),
-    (b"wolfSSL_write", "wolfssl", Reason::UnsupportedLibrary),
-    (b"mbedtls_ssl_write", "mbedtls", Reason::UnsupportedLibrary),
-    (b"s2n_send", "s2n", Reason::UnsupportedLibrary),
-    (b"JNI_CreateJavaVM", "jsse", Reason::Java),
+const FUNCTIONS: [(&str, &str, Reason); 5] = [
+    ("SSL_ImportFD", "nss", Reason::UnsupportedLibrary),
+    ("wolfSSL_write", "wolfssl", Reason::UnsupportedLibrary),
+    ("mbedtls_ssl_write", "mbedtls", Reason::UnsupportedLibrary),
+    ("s2n_send", "s2n", Reason::UnsupportedLibrary),
+    ("JNI_CreateJavaVM", "jsse", Reason::Java),
 ];
 
 /// A string in `.rodata` that stands only in the named library's code.
@@ -25,11 +23,15 @@ const STRINGS: [(&[u8], &str, Reason); 5] = [
     (b"erts_internal", "erlang", Reason::Erlang),
 ];
 
+/// The names of the functions that are looked for.
+pub(super) fn functions() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|(name, ..)| *name)
+}
+
 /// What a file without probe points is.
 pub(crate) fn recognise(elf: &Elf<'_>) -> Resolution {
-    let by_function = elf.functions().find_map(|symbol| {
-        FUNCTIONS.iter().find(|(name, ..)| *name == symbol.name).map(|(_, name, why)| (*name, *why))
-    });
+    let defined = |(function, ..): &&(&str, _, _)| elf.symbols().named(function).is_some();
+    let by_function = FUNCTIONS.iter().find(defined).map(|(_, name, why)| (*name, *why));
     let found = by_function.or_else(|| go(elf)).or_else(|| by_string(elf));
     match found {
         Some((name, reason)) => Resolution::Skipped { name: Some(name), reason },
@@ -39,27 +41,41 @@ pub(crate) fn recognise(elf: &Elf<'_>) -> Resolution {
 
 /// Go's own TLS: the type and function names of crypto/tls survive stripping.
 fn go(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
-    let names = elf.section(b".gopclntab").or_else(|| elf.section(b".data.rel.ro.gopclntab"))?;
-    contains(names, b"crypto/tls.(*Conn).Write\0").then_some(("go", Reason::UnsupportedLibrary))
+    const NAME: &[u8] = b"crypto/tls.(*Conn).Write\0";
+    let found = [&b".gopclntab"[..], b".data.rel.ro.gopclntab"].into_iter().find_map(|section| {
+        elf.search(section, NAME.len(), |names| contains(names, NAME).then_some(()))
+    });
+    found.map(|()| ("go", Reason::UnsupportedLibrary))
 }
 
 fn by_string(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
-    let strings = elf.section(b".rodata")?;
-    STRINGS
-        .iter()
-        .find(|(text, ..)| contains(strings, text))
-        .map(|(_, name, reason)| (*name, *reason))
+    let searchers = STRINGS.map(|(text, ..)| Finder::new(text));
+    let longest = STRINGS.iter().map(|(text, ..)| text.len()).max()?;
+    let mut found = [false; STRINGS.len()];
+    elf.search(b".rodata", longest, |strings| {
+        for (found, searcher) in found.iter_mut().zip(&searchers) {
+            *found = *found || searcher.find(strings).is_some();
+        }
+        None::<()>
+    });
+    let (_, mark) = found.iter().zip(STRINGS).find(|(found, _)| **found)?;
+    Some((mark.1, mark.2))
 }
 
 /// ELF for another architecture: TLS code if it says so in its first megabytes.
-pub(crate) fn foreign(cache: &ReadCache<File>) -> Resolution {
+pub(crate) fn foreign(source: &Source) -> Resolution {
     const LOOK: u64 = 8 << 20;
-    let len = cache.len().unwrap_or(0).min(LOOK);
-    let bytes = cache.read_bytes_at(0, len).unwrap_or(&[]);
-    if contains(bytes, b"\0SSL_write\0") && contains(bytes, b"\0SSL_CTX_new\0") {
-        Resolution::Skipped { name: Some("openssl"), reason: Reason::Architecture }
-    } else {
-        Resolution::Unrelated
+    const NAMES: [&[u8]; 2] = [b"\0SSL_write\0", b"\0SSL_CTX_new\0"];
+    let mut found = [false; NAMES.len()];
+    let all = source.windows(0..source.len().min(LOOK), 16, |_, bytes| {
+        for (found, name) in found.iter_mut().zip(NAMES) {
+            *found = *found || contains(bytes, name);
+        }
+        (found == [true; NAMES.len()]).then_some(())
+    });
+    match all {
+        Ok(Some(())) => Resolution::Skipped { name: Some("openssl"), reason: Reason::Architecture },
+        _ => Resolution::Unrelated,
     }
 }
 

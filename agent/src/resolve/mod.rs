@@ -8,22 +8,29 @@ mod families;
 mod file;
 mod marks;
 mod overlay;
+mod plans;
 mod reason;
 mod search;
 mod sites;
+mod source;
+mod symbols;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 
-use object::read::ReadCache;
 use tlstap_ebpf::{Function, Places};
 
+use elf::Elf;
 pub use elf::ElfError;
 pub use families::Version;
 pub(crate) use file::descriptor_path;
 pub use file::{FileKey, OpenError, RealFile, Stamp, open, open_in_root};
+use plans::Plans;
 pub use reason::Reason;
 pub use search::libraries;
 pub use sites::{Class, Site};
+use source::Source;
 
 /// How a function was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +79,7 @@ impl Probe {
 
     /// The probe on a function of the file, at the best site; `None` when there is no code.
     fn plan(
-        elf: &elf::Elf<'_>,
+        elf: &Elf<'_>,
         symbol: &'static str,
         function: Function,
         extent: sites::Extent,
@@ -84,7 +91,7 @@ impl Probe {
     }
 
     /// The probes near the ends of a function that reads, which has no symbol.
-    fn ends(elf: &elf::Elf<'_>, symbol: &'static str, function: u64) -> Option<Vec<Self>> {
+    fn ends(elf: &Elf<'_>, symbol: &'static str, function: u64) -> Option<Vec<Self>> {
         let ends = sites::ends::plan(elf, function)?;
         let probe = |(address, places): (u64, Places)| {
             let offset = elf.code_offset(ends.function)?;
@@ -118,38 +125,58 @@ pub enum Resolution {
     Unrelated,
 }
 
-/// Finds the TLS functions of an open file.
-pub fn resolve(file: &File) -> Resolution {
-    let Ok(file) = file.try_clone() else {
-        return Resolution::Skipped { name: None, reason: Reason::Unreadable };
-    };
-    let cache = ReadCache::new(file);
-    let elf = match elf::Elf::parse(&cache) {
-        Ok(elf) => elf,
-        // Programs map data executable too; what is no ELF file is no library.
-        Err(ElfError::NotElf) => return Resolution::Unrelated,
-        Err(ElfError::Architecture) => return marks::foreign(&cache),
-        Err(ElfError::Malformed) => {
-            return Resolution::Skipped { name: None, reason: Reason::Unreadable };
+/// Finds the TLS functions of files, and remembers those of known builds.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    plans: Plans,
+}
+
+impl Resolver {
+    /// Finds the TLS functions of an open file.
+    pub fn resolve(&mut self, file: &File) -> Resolution {
+        match file.try_clone() {
+            Ok(file) => self.resolve_source(&Source::new(file)),
+            Err(_) => Resolution::Skipped { name: None, reason: Reason::Unreadable },
         }
-    };
-    match families::find(&elf) {
-        Some((family, probes)) => Resolution::Library { name: family.name, probes },
-        None => marks::recognise(&elf),
     }
+
+    fn resolve_source(&mut self, source: &Source) -> Resolution {
+        let elf = match Elf::parse(source) {
+            Ok(elf) => elf,
+            // Programs map data executable too; what is no ELF file is no library.
+            Err(ElfError::NotElf) => return Resolution::Unrelated,
+            Err(ElfError::Architecture) => return marks::foreign(source),
+            Err(ElfError::Malformed) => {
+                return Resolution::Skipped { name: None, reason: Reason::Unreadable };
+            }
+        };
+        if let Some(known) = self.plans.find(source, &elf) {
+            return known;
+        }
+        let Some((family, probes)) = families::find(&elf) else { return marks::recognise(&elf) };
+        let resolution = Resolution::Library { name: family.name, probes };
+        self.plans.add(source, &elf, &resolution);
+        resolution
+    }
+}
+
+/// Finds the TLS functions of an open file.
+#[cfg(test)]
+pub(crate) fn resolve(file: &File) -> Resolution {
+    Resolver::default().resolve(file)
 }
 
 /// The probe on the function of an open file that takes ciphertext from a TLS library.
 pub fn ciphertext(file: &File) -> Option<Probe> {
-    let cache = ReadCache::new(file.try_clone().ok()?);
-    families::ciphertext(&elf::Elf::parse(&cache).ok()?)
+    let source = Source::new(file.try_clone().ok()?);
+    families::ciphertext(&Elf::parse(&source).ok()?)
 }
 
 /// The version of a family's library that an open file tells: one that contains the library, or its
 /// companion.
 pub fn version(file: &File, family: &str) -> Option<Version> {
-    let cache = ReadCache::new(file.try_clone().ok()?);
-    (families::named(family)?.version)(&elf::Elf::parse(&cache).ok()?)
+    let source = Source::new(file.try_clone().ok()?);
+    (families::named(family)?.version)(&Elf::parse(&source).ok()?)
 }
 
 /// What the name begins with of files that carry the versions of a family's libraries.

@@ -10,14 +10,20 @@
 use tlstap_ebpf::Function;
 
 use super::{
-    Family, Version,
+    Family, MAX_NUMBER, Version,
     exports::{self, Named},
     number,
 };
 use crate::resolve::{Probe, elf::Elf};
 
-pub(super) const FAMILY: Family =
-    Family { name: "gnutls", libraries: &["libgnutls.so"], companion: None, probes, version };
+pub(super) const FAMILY: Family = Family {
+    name: "gnutls",
+    libraries: &["libgnutls.so"],
+    companion: None,
+    probes,
+    names: || exports::names(&FUNCTIONS),
+    version,
+};
 
 const FUNCTIONS: [Named; 11] = [
     ("gnutls_record_send", Function::Write),
@@ -43,7 +49,8 @@ fn probes(elf: &Elf<'_>) -> Vec<Probe> {
 /// `Enabled GnuTLS 3.7.9 logging...` (lib/global.c).
 fn version(elf: &Elf<'_>) -> Option<Version> {
     const BEFORE: &[u8] = b"Enabled GnuTLS ";
-    let strings = elf.section(b".rodata")?;
-    let at = memchr::memmem::find(strings, BEFORE)?;
-    Some(("gnutls", number(strings.get(at + BEFORE.len()..)?)?))
+    elf.search(b".rodata", BEFORE.len() + MAX_NUMBER, |strings| {
+        let at = memchr::memmem::find(strings, BEFORE)?;
+        Some(("gnutls", number(strings.get(at + BEFORE.len()..)?)?))
+    })
 }

@@ -8,7 +8,9 @@ mod exports;
 mod gnutls;
 mod openssl;
 
-use super::{Probe, elf::Elf};
+use std::sync::LazyLock;
+
+use super::{Probe, elf::Elf, marks, symbols::Vocabulary};
 
 pub(super) use openssl::ciphertext;
 #[cfg(test)]
@@ -26,6 +28,9 @@ pub(crate) struct Family {
     /// The probes in a file, in the order in which they are attached: what moves bytes first.
     /// Empty when the file does not contain a library of this kind, or not enough of it.
     pub(crate) probes: fn(&Elf<'_>) -> Vec<Probe>,
+    /// The names of the functions that are looked for, so that a file's symbols are gone through once
+    /// for all families.
+    pub(crate) names: fn() -> Vec<&'static str>,
     /// The name, which can be that of a fork, and the version that a file tells.
     pub(crate) version: fn(&Elf<'_>) -> Option<Version>,
 }
@@ -35,6 +40,12 @@ pub type Version = (&'static str, String);
 
 /// All families; of those that a file contains, the first is probed.
 pub(crate) const FAMILIES: [&Family; 2] = [&openssl::FAMILY, &gnutls::FAMILY];
+
+/// All names of functions that are looked for in a file.
+pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
+    let names = FAMILIES.into_iter().flat_map(|family| (family.names)());
+    Vocabulary::new(names.chain(marks::functions()), &openssl::ENDINGS)
+});
 
 /// The family of this name.
 pub(super) fn named(name: &str) -> Option<&'static Family> {
@@ -49,9 +60,12 @@ pub(super) fn find(elf: &Elf<'_>) -> Option<(&'static Family, Vec<Probe>)> {
         .find(|(_, probes)| !probes.is_empty())
 }
 
+/// Most bytes of a version number, with its end.
+const MAX_NUMBER: usize = 32;
+
 /// A version number at the start of `text`: at least `1.2`, ended by a space or NUL.
 fn number(text: &[u8]) -> Option<String> {
-    let end = text.iter().take(32).position(|byte| matches!(byte, b' ' | 0))?;
+    let end = text.iter().take(MAX_NUMBER).position(|byte| matches!(byte, b' ' | 0))?;
     let word = std::str::from_utf8(text.get(..end)?).ok()?;
     let plausible = word.starts_with(|c: char| c.is_ascii_digit())
         && word.contains('.')

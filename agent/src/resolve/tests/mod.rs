@@ -1,0 +1,24 @@
+//! What resolution costs, and what it refuses.
+
+mod bounded;
+mod cost;
+mod hostile;
+mod made;
+
+use std::fs::File;
+
+use super::{Probe, Resolution, Resolver, source::Source};
+
+/// Resolves a file; gives the bytes too that were read of it and that were kept.
+fn measured(resolver: &mut Resolver, file: &File) -> (Resolution, u64, u64) {
+    let source = Source::new(file.try_clone().unwrap());
+    let resolution = resolver.resolve_source(&source);
+    (resolution, source.bytes_read(), source.bytes_kept())
+}
+
+fn probes(resolution: &Resolution) -> &[Probe] {
+    match resolution {
+        Resolution::Library { probes, .. } => probes,
+        _ => &[],
+    }
+}
