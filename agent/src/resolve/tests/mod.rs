@@ -4,6 +4,7 @@ mod bounded;
 mod cost;
 mod hostile;
 mod made;
+mod opened;
 
 use std::fs::File;
 
