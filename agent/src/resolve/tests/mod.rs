@@ -3,6 +3,7 @@
 mod bounded;
 mod cost;
 mod hostile;
+mod machine;
 mod made;
 mod opened;
 
