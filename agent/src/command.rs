@@ -14,12 +14,16 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 
 use crate::{
     check,
-    cli::{Cli, Command, ListArgs, ListOutput, Output, ReplayArgs, ShowArgs, TraceArgs, Verbosity},
+    cli::{
+        Cli, Command, ListArgs, ListOutput, Output, ReplayArgs, ShowArgs, SymbolsArgs, TraceArgs,
+        Verbosity,
+    },
     decode::{self, Schema},
     emit,
     expression::Expression,
     pipeline::{self, Replay, Summary, Trace, Wanted},
     redact::Redaction,
+    resolve::Given,
     terminal::{self, Width},
 };
 
@@ -118,6 +122,7 @@ async fn trace(args: TraceArgs) -> Result<()> {
         raw: args.show.plaintext(),
         decode: decoding(&args.show),
         schema: schema(&args.show)?,
+        symbols: symbols(&args.symbols)?,
         redact: redaction(&args.show),
         wanted: wanted(&args.show),
         duration: args.duration,
@@ -176,6 +181,15 @@ fn schema(show: &ShowArgs) -> Result<Schema> {
     Ok(schema)
 }
 
+fn symbols(args: &SymbolsArgs) -> Result<Given> {
+    let mut given = Given::default();
+    for file in &args.symbols {
+        let json = fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
+        given.add(&json).with_context(|| file.display().to_string())?;
+    }
+    Ok(given)
+}
+
 fn redaction(show: &ShowArgs) -> Option<Redaction> {
     (!show.show_secrets).then(|| Redaction { patterns: show.redact.clone() })
 }
@@ -228,7 +242,9 @@ fn note(text: &str) {
 }
 
 async fn list(args: ListArgs) -> Result<()> {
-    let findings = pipeline::list(Path::new(PROC)).await.context("failed to list processes")?;
+    let symbols = symbols(&args.symbols)?;
+    let findings =
+        pipeline::list(Path::new(PROC), symbols).await.context("failed to list processes")?;
     let written = match args.output {
         ListOutput::Table => {
             emit::table(&findings, args.verbosity.verbose > 0, &mut io::stdout().lock())

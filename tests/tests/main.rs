@@ -41,6 +41,7 @@ mod refusals;
 mod replay;
 mod restart;
 mod storm;
+mod stripped;
 mod terminal;
 
 use std::{
@@ -82,6 +83,7 @@ const ALL: &[&[(&str, Test)]] = &[
     filters::TESTS,
     output::TESTS,
     storm::TESTS,
+    stripped::TESTS,
     idle::TESTS,
     links::TESTS,
     cost::TESTS,

@@ -40,6 +40,7 @@ fn test_packages() -> Result<()> {
     packages::ensure(
         "testing",
         &[
+            Package::new("binutils", "objcopy"),
             Package::new("bpftool", "bpftool"),
             Package::new("cmake", "cmake"),
             Package::new("containerd", "containerd"),
@@ -85,6 +86,7 @@ fn test_packages() -> Result<()> {
             Package::new("redis-server", "redis-server"),
             Package::new("tshark", "tshark"),
             Package::new("wget", "wget"),
+            Package::new("xz-utils", "xz"),
         ],
     )
 }

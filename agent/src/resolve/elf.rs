@@ -14,7 +14,7 @@ use object::{
     elf::{self, FileHeader64, ProgramHeader64, Rela64, SectionHeader64},
     read::{
         ReadRef as _,
-        elf::{FileHeader as _, Note, ProgramHeader as _, SectionHeader as _},
+        elf::{FileHeader as _, Note, NoteIterator, ProgramHeader as _, SectionHeader as _},
     },
 };
 use thiserror::Error;
@@ -115,18 +115,28 @@ impl<'d> Elf<'d> {
     /// What the linker has given to this build of the file.
     pub(crate) fn build_id(&self) -> Option<BuildId> {
         let notes = |segment: &ProgramHeader64<Endianness>| {
-            if segment.p_filesz(self.endian) > MAX_SMALL {
-                return None;
-            }
-            segment.notes(self.endian, self.source).ok()?
+            let small = segment.p_filesz(self.endian) <= MAX_SMALL;
+            small.then(|| segment.notes(self.endian, self.source).ok()?)?
         };
+        self.segments.iter().filter_map(notes).find_map(|notes| self.id_in(notes))
+    }
+
+    /// The same by its sections, for debug files: their segments are those of another file.
+    pub(crate) fn noted_build_id(&self) -> Option<BuildId> {
+        let notes = |section: &SectionHeader64<Endianness>| {
+            let small = section.sh_size(self.endian) <= MAX_SMALL;
+            small.then(|| section.notes(self.endian, self.source).ok()?)?
+        };
+        self.sections.iter().filter_map(notes).find_map(|notes| self.id_in(notes))
+    }
+
+    fn id_in(&self, notes: NoteIterator<'_, FileHeader64<Endianness>>) -> Option<BuildId> {
         let id = |note: Note<'_, FileHeader64<Endianness>>| {
-            let is_id = note.name() == elf::ELF_NOTE_GNU
-                && note.n_type(self.endian) == elf::NT_GNU_BUILD_ID;
+            let (name, kind) = (note.name(), note.n_type(self.endian));
+            let is_id = name == elf::ELF_NOTE_GNU && kind == elf::NT_GNU_BUILD_ID;
             is_id.then(|| BuildId::new(note.desc()))?
         };
-        let notes = self.segments.iter().filter_map(notes);
-        notes.flat_map(|notes| notes.map_while(Result::ok)).find_map(id)
+        notes.map_while(Result::ok).find_map(id)
     }
 
     /// The functions that the file names, as far as the families of libraries ask for them.
@@ -139,8 +149,16 @@ impl<'d> Elf<'d> {
         Symbols::of(vocabulary, self.source, &self.tables())
     }
 
+    /// Adds functions that are named elsewhere.
+    pub(crate) fn learn(&mut self, others: Symbols) {
+        self.symbols();
+        if let Some(symbols) = self.symbols.get_mut() {
+            symbols.merge(others);
+        }
+    }
+
     /// `.dynsym`, then `.symtab`: there is at most one of each (gABI, `sh_type`).
-    fn tables(&self) -> Vec<Table> {
+    pub(crate) fn tables(&self) -> Vec<Table> {
         let tables = [(elf::SHT_DYNSYM, Method::Dynsym), (elf::SHT_SYMTAB, Method::Symtab)];
         let table = |(kind, method)| {
             let section = self.sections.iter().find(|section| section.sh_type(self.endian) == kind);
@@ -191,7 +209,18 @@ impl<'d> Elf<'d> {
     /// large. What is only searched is better [searched](Self::search).
     #[allow(dead_code, reason = "for families that need a whole table")]
     pub(crate) fn section(&self, name: &[u8]) -> Option<&'d [u8]> {
-        self.section_header(name)?.data(self.endian, self.source).ok()
+        self.section_at(name).map(|(_, contents)| contents)
+    }
+
+    /// The address and the contents of a section, likewise.
+    pub(crate) fn section_at(&self, name: &[u8]) -> Option<(u64, &'d [u8])> {
+        let section = self.section_header(name)?;
+        Some((section.sh_addr(self.endian), section.data(self.endian, self.source).ok()?))
+    }
+
+    /// Where a section lies in the file, bytes.
+    pub(crate) fn section_range(&self, name: &[u8]) -> Option<Range<u64>> {
+        self.file_range(self.section_header(name)?)
     }
 
     /// Looks through a section of up to [`MAX_SEARCHED`] bytes, part after part, until something is
@@ -202,7 +231,7 @@ impl<'d> Elf<'d> {
         length: usize,
         mut look: impl FnMut(&[u8]) -> Option<T>,
     ) -> Option<T> {
-        let range = self.file_range(self.section_header(name)?)?;
+        let range = self.section_range(name)?;
         if range.end - range.start > MAX_SEARCHED {
             return None;
         }

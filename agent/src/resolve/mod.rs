@@ -6,6 +6,7 @@ mod branches;
 mod elf;
 mod families;
 mod file;
+mod layers;
 mod marks;
 mod overlay;
 mod plans;
@@ -16,8 +17,9 @@ mod source;
 mod symbols;
 #[cfg(test)]
 mod tests;
+mod unwind;
 
-use std::fs::File;
+use std::{fs::File, path::Path};
 
 use tlstap_ebpf::{Function, Places};
 
@@ -26,11 +28,15 @@ pub use elf::ElfError;
 pub use families::Version;
 pub(crate) use file::descriptor_path;
 pub use file::{FileKey, OpenError, RealFile, Stamp, open, open_in_root};
+use layers::Layers;
+pub use layers::{Given, GivenError, Place};
 use plans::Plans;
 pub use reason::Reason;
 pub use search::libraries;
 pub use sites::{Class, Site};
 use source::Source;
+
+use crate::discover;
 
 /// How a function was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,12 @@ pub enum Method {
     Dynsym,
     /// By its name among all symbols.
     Symtab,
+    /// By its name among the symbols that are packed into the file.
+    GnuDebugdata,
+    /// By its name in a debug file.
+    DebugFile,
+    /// By the address that the user gave.
+    Symbols,
     /// As the function that functions found by name call.
     Callee,
 }
@@ -49,6 +61,9 @@ impl Method {
         match self {
             Self::Dynsym => "dynsym",
             Self::Symtab => "symtab",
+            Self::GnuDebugdata => "gnu_debugdata",
+            Self::DebugFile => "debug-file",
+            Self::Symbols => "symbols",
             Self::Callee => "callee",
         }
     }
@@ -129,19 +144,26 @@ pub enum Resolution {
 #[derive(Debug, Default)]
 pub struct Resolver {
     plans: Plans,
+    layers: Layers,
 }
 
 impl Resolver {
-    /// Finds the TLS functions of an open file.
-    pub fn resolve(&mut self, file: &File) -> Resolution {
+    /// One for the processes of a /proc, with symbols that the user gives.
+    pub fn new(proc: &Path, given: Given) -> Self {
+        let host = Some(discover::host(proc).join("root"));
+        Self { plans: Plans::default(), layers: Layers { host, given } }
+    }
+
+    /// Finds the TLS functions of an open file, which was found at this place.
+    pub fn resolve(&mut self, file: &File, place: Option<&Place>) -> Resolution {
         match file.try_clone() {
-            Ok(file) => self.resolve_source(&Source::new(file)),
+            Ok(file) => self.resolve_source(&Source::new(file), place),
             Err(_) => Resolution::Skipped { name: None, reason: Reason::Unreadable },
         }
     }
 
-    fn resolve_source(&mut self, source: &Source) -> Resolution {
-        let elf = match Elf::parse(source) {
+    fn resolve_source(&mut self, source: &Source, place: Option<&Place>) -> Resolution {
+        let mut elf = match Elf::parse(source) {
             Ok(elf) => elf,
             // Programs map data executable too; what is no ELF file is no library.
             Err(ElfError::NotElf) => return Resolution::Unrelated,
@@ -153,6 +175,7 @@ impl Resolver {
         if let Some(known) = self.plans.find(source, &elf) {
             return known;
         }
+        self.layers.complete(source, &mut elf, place);
         let Some((family, probes)) = families::find(&elf) else { return marks::recognise(&elf) };
         let resolution = Resolution::Library { name: family.name, probes };
         self.plans.add(source, &elf, &resolution);
@@ -163,7 +186,7 @@ impl Resolver {
 /// Finds the TLS functions of an open file.
 #[cfg(test)]
 pub(crate) fn resolve(file: &File) -> Resolution {
-    Resolver::default().resolve(file)
+    Resolver::default().resolve(file, None)
 }
 
 /// The probe on the function of an open file that takes ciphertext from a TLS library.

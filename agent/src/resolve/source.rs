@@ -8,13 +8,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashSet,
     fs::File,
-    io,
+    io::{self, Read, Seek, SeekFrom},
     ops::Range,
     os::unix::fs::FileExt as _,
     rc::Rc,
 };
 
-use object::read::{ReadCache, ReadCacheOps, ReadRef};
+use object::read::{ReadCache, ReadRef};
 
 /// Most bytes that are kept, with what is made of them. With what the agent needs anyhow, no file
 /// takes 64 MiB.
@@ -40,22 +40,31 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn new(file: File) -> Self {
         let len = file.metadata().map_or(0, |meta| meta.len());
-        Self::of(Origin::File(file), len)
+        Self::of(Origin::File(file), len, Rc::default())
     }
 
-    /// Bytes that were unpacked; they count as kept.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no layer is unpacked yet"))]
-    pub(crate) fn unpacked(bytes: Vec<u8>) -> Self {
+    /// A file that belongs to another one, and counts as a part of it.
+    pub(super) fn beside(file: File, other: &Self) -> Self {
+        let len = file.metadata().map_or(0, |meta| meta.len());
+        Self::of(Origin::File(file), len, Rc::clone(&other.bytes.counts))
+    }
+
+    /// Bytes that were unpacked from another file; they count as kept. `None` when that is too much.
+    pub(super) fn unpacked(bytes: Vec<u8>, other: &Self) -> Option<Self> {
         let len = bytes.len() as u64;
-        let source = Self::of(Origin::Memory(bytes), len);
-        source.bytes.kept.set(len);
-        source
+        other.keep(len)?;
+        Some(Self::of(Origin::Memory(bytes), len, Rc::clone(&other.bytes.counts)))
     }
 
-    fn of(origin: Origin, len: u64) -> Self {
-        let bytes = Rc::new(Bytes { origin, len, read: Cell::new(0), kept: Cell::new(0) });
-        let reader = Reader { bytes: Rc::clone(&bytes), at: 0 };
+    fn of(origin: Origin, len: u64, counts: Rc<Counts>) -> Self {
+        let bytes = Rc::new(Bytes { origin, len, counts });
+        let reader = Reader { bytes: Rc::clone(&bytes), range: 0..len };
         Self { bytes, kept: ReadCache::new(reader), ranges: RefCell::default() }
+    }
+
+    /// Reads a part of the file, from its beginning to its end.
+    pub(super) fn reader(&self, part: Range<u64>) -> impl Read {
+        Reader { bytes: Rc::clone(&self.bytes), range: part }
     }
 
     /// Bytes.
@@ -66,21 +75,22 @@ impl Source {
     /// Counts bytes that are made of the file and stay. `None` when that is too much.
     #[must_use]
     pub(super) fn keep(&self, bytes: u64) -> Option<()> {
-        let kept = self.bytes.kept.get().checked_add(bytes).filter(|&kept| kept <= MAX_KEPT)?;
-        self.bytes.kept.set(kept);
+        let kept =
+            self.bytes.counts.kept.get().checked_add(bytes).filter(|&kept| kept <= MAX_KEPT)?;
+        self.bytes.counts.kept.set(kept);
         Some(())
     }
 
     /// Bytes that were read so far.
     #[cfg(test)]
     pub(crate) fn bytes_read(&self) -> u64 {
-        self.bytes.read.get()
+        self.bytes.counts.read.get()
     }
 
     /// Bytes that are kept.
     #[cfg(test)]
     pub(crate) fn bytes_kept(&self) -> u64 {
-        self.bytes.kept.get()
+        self.bytes.counts.kept.get()
     }
 
     /// Fills a buffer from an offset on.
@@ -147,17 +157,23 @@ enum Origin {
 struct Bytes {
     origin: Origin,
     len: u64,
+    counts: Rc<Counts>,
+}
+
+/// Bytes, of a file and what belongs to it.
+#[derive(Default)]
+struct Counts {
     read: Cell<u64>,
     kept: Cell<u64>,
 }
 
 impl Bytes {
     fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let read = self.read.get().saturating_add(buffer.len() as u64);
+        let read = self.counts.read.get().saturating_add(buffer.len() as u64);
         if read > MAX_READ {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.read.set(read);
+        self.counts.read.set(read);
         match &self.origin {
             Origin::File(file) => file.read_exact_at(buffer, offset),
             Origin::Memory(bytes) => {
@@ -170,30 +186,32 @@ impl Bytes {
     }
 }
 
-/// What [`ReadCache`] reads from.
+/// A part of the file that is read in order.
 struct Reader {
     bytes: Rc<Bytes>,
-    at: u64,
+    /// What was not read yet.
+    range: Range<u64>,
 }
 
-impl ReadCacheOps for Reader {
-    fn len(&mut self) -> Result<u64, ()> {
-        Ok(self.bytes.len)
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.range.end.saturating_sub(self.range.start));
+        let count = buffer.len().min(left.unwrap_or(usize::MAX));
+        self.bytes.fill(buffer.get_mut(..count).unwrap_or_default(), self.range.start)?;
+        self.range.start += count as u64;
+        Ok(count)
     }
+}
 
-    fn seek(&mut self, at: u64) -> Result<u64, ()> {
-        self.at = at;
-        Ok(at)
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ()> {
-        self.read_exact(buffer).map(|()| buffer.len())
-    }
-
-    fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), ()> {
-        self.bytes.fill(buffer, self.at).map_err(drop)?;
-        self.at += buffer.len() as u64;
-        Ok(())
+/// What [`ReadCache`] needs.
+impl Seek for Reader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match to {
+            SeekFrom::Start(start) => self.range.start = start,
+            SeekFrom::End(0) => self.range.start = self.range.end,
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        }
+        Ok(self.range.start)
     }
 }
 
@@ -204,7 +222,8 @@ mod tests {
     #[test]
     fn windows_overlap() {
         let bytes: Vec<u8> = (0..3 * WINDOW).map(|at| at.to_le_bytes()[1]).collect();
-        let source = Source::unpacked(bytes.clone());
+        let source = Source::unpacked(bytes.clone(), &Source::new(tempfile::tempfile().unwrap()));
+        let source = source.unwrap();
         let mut seen = Vec::new();
         let none: Option<()> = source
             .windows(10..bytes.len() as u64, 7, |at, window| {

@@ -5,7 +5,7 @@
 //! stands. A linker may let a name be the end of another one (`SSL_read` in `wolfSSL_read`).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::Range,
 };
 
@@ -80,10 +80,12 @@ impl Vocabulary {
         own
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
-        let same = name.as_bytes().last_chunk().and_then(|end| self.by_end.get(end));
-        same.is_some_and(|same| {
-            same.iter().any(|wanted| matches!(wanted, Wanted::Name(known) if *known == name))
+    /// A name, if it is one of those.
+    pub(crate) fn known(&self, name: &str) -> Option<&'static str> {
+        let same = name.as_bytes().last_chunk().and_then(|end| self.by_end.get(end))?;
+        same.iter().find_map(|wanted| match wanted {
+            Wanted::Name(known) => Some(*known).filter(|known| *known == name),
+            Wanted::Ending(_) => None,
         })
     }
 
@@ -200,6 +202,50 @@ impl Symbols {
         found.starts.sort_unstable();
         found.starts.dedup();
         found
+    }
+
+    /// Functions that somebody else names.
+    pub(crate) fn given(symbols: impl Iterator<Item = Symbol<'static>>) -> Self {
+        let named =
+            |symbol: Symbol<'static>| Some((std::str::from_utf8(symbol.name).ok()?, symbol));
+        let named: HashMap<_, _> = symbols.filter_map(named).collect();
+        let mut starts: Vec<_> = named.values().map(|symbol| symbol.address).collect();
+        starts.sort_unstable();
+        Self { named, with_ending: Vec::new(), starts }
+    }
+
+    /// Adds what others know. What is known to both is as it was.
+    pub(crate) fn merge(&mut self, others: Self) {
+        for (name, symbol) in others.named {
+            self.named.entry(name).or_insert(symbol);
+        }
+        let new =
+            |(name, _): &(Box<[u8]>, u64)| !self.with_ending.iter().any(|(own, _)| own == name);
+        let new: Vec<_> = others.with_ending.into_iter().filter(new).collect();
+        self.with_ending.extend(new);
+        self.starts.extend(others.starts);
+        self.starts.sort_unstable();
+        self.starts.dedup();
+    }
+
+    /// Whether any function has one of the names of the vocabulary.
+    pub(crate) fn names_any(&self) -> bool {
+        !self.named.is_empty()
+    }
+
+    /// Where the functions are that have names.
+    pub(crate) fn addresses(&self) -> BTreeSet<u64> {
+        let named = self.named.values().map(|symbol| symbol.address);
+        named.chain(self.with_ending.iter().map(|(_, address)| *address)).collect()
+    }
+
+    /// Leaves out functions with names by their addresses; how many those are.
+    pub(crate) fn retain(&mut self, keep: impl Fn(u64) -> bool) -> usize {
+        let count = |own: &Self| own.named.len() + own.with_ending.len();
+        let before = count(self);
+        self.named.retain(|_, symbol| keep(symbol.address));
+        self.with_ending.retain(|(_, address)| keep(*address));
+        before - count(self)
     }
 
     /// The function of this name, which is one of the vocabulary.

@@ -35,7 +35,8 @@ impl Export<'_> {
 /// Those of `table` that a file defines, in the table's order. The tables of symbols are gone through
 /// once for all families, if theirs are among [`Family::names`](super::Family::names).
 pub(super) fn of<'d>(elf: &Elf<'d>, table: &[Named]) -> Vec<Export<'d>> {
-    let unknown = || table.iter().map(|(name, _)| *name).filter(|name| !VOCABULARY.has(name));
+    let unknown =
+        || table.iter().map(|(name, _)| *name).filter(|name| VOCABULARY.known(name).is_none());
     let others = unknown().next().map(|_| elf.symbols_of(&Vocabulary::new(unknown(), &[])));
     let named = |name| {
         elf.symbols().named(name).or_else(|| others.as_ref().and_then(|others| others.named(name)))

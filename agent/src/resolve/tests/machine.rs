@@ -146,7 +146,7 @@ fn a_thousand_files() {
     let exporting = exporting(&files);
     let (mut resolver, mut counts) = (Resolver::default(), BTreeMap::<_, usize>::new());
     for path in &files {
-        let resolution = resolver.resolve(&File::open(path).unwrap());
+        let resolution = resolver.resolve(&File::open(path).unwrap(), None);
         let shown = match &resolution {
             Resolution::Library { name, .. } => (*name).to_owned(),
             Resolution::Skipped { name, reason } => format!("{} {reason}", name.unwrap_or("?")),
