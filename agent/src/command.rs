@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, IsTerminal as _, Write},
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -174,20 +174,23 @@ fn wanted(show: &ShowArgs) -> Wanted {
 /// The types that the files describe.
 fn schema(show: &ShowArgs) -> Result<Schema> {
     let mut schema = Schema::default();
-    for file in &show.proto {
-        let set = fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
-        schema.add(&set).with_context(|| file.display().to_string())?;
-    }
+    contents(&show.proto, |set| Ok(schema.add(set)?))?;
     Ok(schema)
 }
 
 fn symbols(args: &SymbolsArgs) -> Result<Given> {
     let mut given = Given::default();
-    for file in &args.symbols {
-        let json = fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
-        given.add(&json).with_context(|| file.display().to_string())?;
-    }
+    contents(&args.symbols, |json| Ok(given.add(json)?))?;
     Ok(given)
+}
+
+/// Takes the contents of files.
+fn contents(files: &[PathBuf], mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    for file in files {
+        let bytes = fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
+        take(&bytes).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn redaction(show: &ShowArgs) -> Option<Redaction> {

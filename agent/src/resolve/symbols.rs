@@ -5,7 +5,7 @@
 //! stands. A linker may let a name be the end of another one (`SSL_read` in `wolfSSL_read`).
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Range,
 };
 
@@ -239,12 +239,19 @@ impl Symbols {
         named.chain(self.with_ending.iter().map(|(_, address)| *address)).collect()
     }
 
-    /// Leaves out functions with names by their addresses; how many those are.
-    pub(crate) fn retain(&mut self, keep: impl Fn(u64) -> bool) -> usize {
+    /// Leaves out what is at none of these addresses; the others have so many bytes, if that is not
+    /// known. How many are left out.
+    pub(crate) fn prove(&mut self, functions: &BTreeMap<u64, u64>) -> usize {
         let count = |own: &Self| own.named.len() + own.with_ending.len();
         let before = count(self);
-        self.named.retain(|_, symbol| keep(symbol.address));
-        self.with_ending.retain(|(_, address)| keep(*address));
+        self.named.retain(|_, symbol| match functions.get(&symbol.address) {
+            Some(&size) if symbol.size == 0 => {
+                symbol.size = size;
+                true
+            }
+            known => known.is_some(),
+        });
+        self.with_ending.retain(|(_, address)| functions.contains_key(address));
         before - count(self)
     }
 

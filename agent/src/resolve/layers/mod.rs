@@ -77,15 +77,19 @@ impl Layers {
         proven(elf, self.given.symbols(&elf.build_id()?), Method::Symbols)
     }
 
-    /// Those of a debug file, in the file's own root or the host's.
+    /// Those of debug files, in the file's own root and the host's. What the former leaves out or lies
+    /// about, the latter may have.
     fn beside(&self, source: &Source, elf: &Elf<'_>, place: Option<&Place>) -> Option<Symbols> {
         let place = place?;
-        let roots = [Some(place.root.as_path()), self.host.as_deref()];
-        let symbols = roots
-            .into_iter()
-            .flatten()
-            .find_map(|root| beside::symbols(source, elf, root, &place.path));
-        proven(elf, symbols, Method::DebugFile)
+        let roots = [Some(place.root.as_path()), self.host.as_deref()].into_iter().flatten();
+        let found = roots.filter_map(|root| {
+            let symbols = beside::symbols(source, elf, root, &place.path);
+            proven(elf, symbols, Method::DebugFile)
+        });
+        found.reduce(|mut own, hosts| {
+            own.merge(hosts);
+            own
+        })
     }
 }
 
@@ -93,7 +97,7 @@ impl Layers {
 fn proven(elf: &Elf<'_>, symbols: Option<Symbols>, method: Method) -> Option<Symbols> {
     let mut symbols = symbols?;
     let begin = unwind::beginning(elf, &symbols.addresses());
-    let refused = symbols.retain(|address| begin.contains(&address));
+    let refused = symbols.prove(&begin);
     if refused > 0 {
         let method = method.as_str();
         tracing::info!(refused, method, "symbols at which no function begins are left out");

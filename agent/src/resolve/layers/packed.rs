@@ -15,6 +15,9 @@ const MAX_NEEDED: u32 = 17 << 10;
 
 pub(super) fn symbols(source: &Source, elf: &Elf<'_>) -> Option<Symbols> {
     let packed = elf.section_range(b".gnu_debugdata")?;
+    if packed.end.checked_sub(packed.start)? > MAX_UNPACKED {
+        return None;
+    }
     let packed = BufReader::new(source.reader(packed));
     let unpacked = Source::unpacked(unpack(packed).ok()?, source)?;
     let inner = Elf::parse(&unpacked).ok()?;

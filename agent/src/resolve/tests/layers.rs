@@ -142,6 +142,9 @@ fn a_debug_file_that_lies() {
         .status();
     assert!(text.unwrap().success());
     own.finds_nothing();
+    // It does not hide what the host knows.
+    own.debug_file(&own.host, &own.by_build_id());
+    own.finds(&own.resolve(), Method::DebugFile);
 }
 
 /// Links lead where they would in the container.
@@ -191,7 +194,7 @@ fn what_is_packed_is_unpacked_within_bounds() {
     let packed = || {
         let folder = TempDir::new().unwrap();
         let zeros = folder.path().join("zeros");
-        File::create(&zeros).unwrap().set_len(1 << 30).unwrap();
+        File::create(&zeros).unwrap().set_len(128 << 20).unwrap();
         [&["-0"][..], &["-6"], &["-9"]].map(|flags| {
             let mut xz = Command::new("xz");
             let output = xz.args(["--stdout"]).args(flags).arg(&zeros).output().unwrap();
