@@ -1,24 +1,20 @@
 //! The functions that a file names, as far as anybody asks for them: each table is gone through once,
 //! for all families of libraries, and neither it nor its strings are kept.
-//!
-//! The strings are searched first, for all names at once; then a symbol is known by where its name
-//! stands. A linker may let a name be the end of another one (`SSL_read` in `wolfSSL_read`).
+
+mod vocabulary;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Range,
 };
 
+pub(crate) use vocabulary::Vocabulary;
+
 use super::{Method, source::Source};
+use vocabulary::Places;
 
 /// Most symbols of a file, of both tables: a Chromium with all of them has half as many.
 const MAX_SYMBOLS: u64 = 2 << 20;
-/// Most bytes of the strings of a table.
-const MAX_STRINGS: u64 = 96 << 20;
-/// Most places at which names are found. A file with more has them to waste time.
-const MAX_PLACES: usize = 1 << 16;
-/// Longest name that is found, bytes.
-const MAX_NAME: usize = 64;
 /// Bytes of an entry (`Elf64_Sym`).
 const ENTRY: usize = 24;
 
@@ -30,148 +26,6 @@ pub(crate) struct Symbol<'d> {
     /// Bytes; 0 where the file does not say.
     pub(crate) size: u64,
     pub(crate) method: Method,
-}
-
-/// The names that are looked for.
-pub(crate) struct Vocabulary {
-    /// By their last bytes.
-    by_end: HashMap<[u8; END], Vec<Wanted>>,
-    /// A bit for each hash of last bytes that names have: most strings have none of them.
-    filter: Box<[bool; FILTER]>,
-}
-
-/// How many of its last bytes tell a name. All are longer.
-const END: usize = 4;
-const FILTER: usize = 1 << 12;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    Name(&'static str),
-    /// All names with this ending.
-    Ending(&'static str),
-}
-
-impl Wanted {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Name(text) | Self::Ending(text) => text,
-        }
-    }
-}
-
-impl Vocabulary {
-    pub(crate) fn new(
-        names: impl IntoIterator<Item = &'static str>,
-        endings: &[&'static str],
-    ) -> Self {
-        let mut own = Self { by_end: HashMap::new(), filter: Box::new([false; FILTER]) };
-        let names = names.into_iter().map(Wanted::Name);
-        for wanted in names.chain(endings.iter().copied().map(Wanted::Ending)) {
-            let text = wanted.text().as_bytes();
-            let Some(end) = text.last_chunk().filter(|_| text.len() <= MAX_NAME) else { continue };
-            let same = own.by_end.entry(*end).or_default();
-            if !same.contains(&wanted) {
-                same.push(wanted);
-            }
-            if let Some(bit) = own.filter.get_mut(slot(*end)) {
-                *bit = true;
-            }
-        }
-        own
-    }
-
-    /// A name, if it is one of those.
-    pub(crate) fn known(&self, name: &str) -> Option<&'static str> {
-        let same = name.as_bytes().last_chunk().and_then(|end| self.by_end.get(end))?;
-        same.iter().find_map(|wanted| match wanted {
-            Wanted::Name(known) => Some(*known).filter(|known| *known == name),
-            Wanted::Ending(_) => None,
-        })
-    }
-
-    /// Those that a string may end in.
-    fn ends_of(&self, string: &[u8]) -> &[Wanted] {
-        let Some(end) = string.last_chunk() else { return &[] };
-        match self.filter.get(slot(*end)) {
-            Some(true) => self.by_end.get(end).map_or(&[], Vec::as_slice),
-            _ => &[],
-        }
-    }
-
-    /// Where in a table of strings the names stand. `None` when that cannot be told.
-    fn places(&self, source: &Source, strings: Range<u64>) -> Option<Places> {
-        if strings.end.checked_sub(strings.start)? > MAX_STRINGS {
-            return None;
-        }
-        let mut places = Places::default();
-        let start = strings.start;
-        let too_many = source.windows(strings, MAX_NAME, |at, window| {
-            // What ends in the bytes of the window before was found there.
-            let carried = if at == start { 0 } else { MAX_NAME };
-            let new = window.get(carried..).unwrap_or_default();
-            for zero in memchr::memchr_iter(0, new) {
-                let string = window.get(..carried + zero).unwrap_or_default();
-                // Many empty strings are the hole of a sparse file.
-                places.empty += usize::from(string.last().is_none_or(|byte| *byte == 0));
-                for wanted in self.ends_of(string) {
-                    places.add(*wanted, string, at - start);
-                }
-            }
-            (places.count() > MAX_PLACES).then_some(())
-        });
-        places.endings.sort_unstable_by_key(|(range, _)| range.start);
-        too_many.ok()?.is_none().then_some(places)
-    }
-}
-
-fn slot(end: [u8; END]) -> usize {
-    // Fibonacci hashing.
-    let hash = u32::from_le_bytes(end).wrapping_mul(0x9e37_79b9);
-    (hash >> (u32::BITS - FILTER.ilog2())) as usize
-}
-
-/// Where in a table of strings names stand, by their offset in it.
-#[derive(Default)]
-struct Places {
-    names: HashMap<u32, &'static str>,
-    /// A longer name with one of the endings, from where on it may be one of its own.
-    endings: Vec<(Range<u32>, Box<[u8]>)>,
-    /// Strings without a byte.
-    empty: usize,
-}
-
-impl Places {
-    fn count(&self) -> usize {
-        self.names.len() + self.endings.len() + self.empty
-    }
-
-    /// Adds what is wanted, if the string ends in it. `at` is where in the table its first byte
-    /// stands.
-    fn add(&mut self, wanted: Wanted, string: &[u8], at: u64) {
-        let text = wanted.text().as_bytes();
-        let Some(before) = string.strip_suffix(text) else { return };
-        let Ok(offset) = u32::try_from(at + before.len() as u64) else { return };
-        match wanted {
-            Wanted::Name(name) => {
-                self.names.insert(offset, name);
-            }
-            Wanted::Ending(_) => {
-                let begin = memchr::memrchr(0, before).map_or(0, |zero| zero + 1);
-                let begin = begin.max(string.len().saturating_sub(MAX_NAME));
-                let length = u32::try_from(before.len() - begin).unwrap_or(0);
-                let name = string.get(begin..).unwrap_or_default();
-                self.endings.push((offset.saturating_sub(length)..offset, name.into()));
-            }
-        }
-    }
-
-    /// The name at an offset, if it has one of the endings.
-    fn with_ending(&self, offset: u32) -> Option<&[u8]> {
-        let after = self.endings.partition_point(|(range, _)| range.start <= offset);
-        let (range, name) = self.endings.get(after.checked_sub(1)?)?;
-        let inside = usize::try_from(offset - range.start).ok()?;
-        (offset <= range.end).then(|| name.get(inside..))?
-    }
 }
 
 /// Where a table of symbols lies in a file, and its strings.
@@ -219,9 +73,8 @@ impl Symbols {
         for (name, symbol) in others.named {
             self.named.entry(name).or_insert(symbol);
         }
-        let new =
-            |(name, _): &(Box<[u8]>, u64)| !self.with_ending.iter().any(|(own, _)| own == name);
-        let new: Vec<_> = others.with_ending.into_iter().filter(new).collect();
+        let known: HashSet<_> = self.with_ending.iter().map(|(name, _)| name.clone()).collect();
+        let new = others.with_ending.into_iter().filter(|(name, _)| !known.contains(name));
         self.with_ending.extend(new);
         self.starts.extend(others.starts);
         self.starts.sort_unstable();
@@ -368,4 +221,51 @@ pub(super) fn functions<'d>(
         let name = rest.split(|&byte| byte == 0).next().unwrap();
         Symbol { name, address: entry.address, size: entry.size, method }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::source::WINDOW;
+
+    /// The functions of a table with one symbol, whose name is at this place of the strings.
+    fn symbols(strings: &[u8], name: usize) -> Symbols {
+        let mut entry = [0; ENTRY];
+        entry[..4].copy_from_slice(&u32::try_from(name).unwrap().to_le_bytes());
+        // A function, in section 1.
+        (entry[4], entry[6], entry[8]) = (2, 1, 0x40);
+        let (count, bytes) = (strings.len() as u64, [strings, &entry].concat());
+        let end = bytes.len() as u64;
+        let empty = Source::new(tempfile::tempfile().unwrap());
+        let source = Source::unpacked(bytes, &empty).unwrap();
+        let table = Table { symbols: count..end, strings: 0..count, method: Method::Symtab };
+        Symbols::of(&Vocabulary::new(["SSL_read"], &["_method"]), &source, &[table])
+    }
+
+    #[test]
+    fn names_across_windows() {
+        for border in [0, WINDOW, 2 * WINDOW] {
+            for at in border.max(20) - 20..border + 20 {
+                let strings = [&vec![b'x'; at.max(1) - 1], &b"\0SSL_read\0y\0"[..]].concat();
+                let found = symbols(&strings, at.max(1)).named("SSL_read").unwrap();
+                assert_eq!(found.address, 0x40);
+                let strings = [&vec![b'x'; at.max(1) - 1], &b"\0TLS_method\0y\0"[..]].concat();
+                let found = symbols(&strings, at.max(1));
+                assert_eq!(found.ending("_method").next(), Some((&b"TLS_method"[..], 0x40)));
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_are_ends_of_others() {
+        let strings = b"\0wolfSSL_read\0DTLS_method\0";
+        assert!(symbols(strings, 1).named("SSL_read").is_none());
+        assert!(symbols(strings, 5).named("SSL_read").is_some());
+        for (at, name) in [(14, &b"DTLS_method"[..]), (15, b"TLS_method"), (18, b"_method")] {
+            assert_eq!(symbols(strings, at).ending("_method").next(), Some((name, 0x40)));
+        }
+        for at in [13, 19, 25, 1000] {
+            assert_eq!(symbols(strings, at).ending("_method").next(), None, "at {at}");
+        }
+    }
 }
