@@ -63,6 +63,9 @@ pub struct TraceArgs {
     /// exists is replaced
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Symbols of files that have none.
+    #[command(flatten)]
+    pub symbols: SymbolsArgs,
     /// Size of the ring buffer between kernel and agent, in KiB, rounded up to a power of two; 1024 a
     /// CPU if not given, at least 8192 and at most 65536
     #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u32).range(4..=1 << 20))]
@@ -180,9 +183,20 @@ pub struct ListArgs {
     /// How the list is written
     #[arg(short, long, value_enum, default_value_t = ListOutput::Table)]
     pub output: ListOutput,
+    /// Symbols of files that have none.
+    #[command(flatten)]
+    pub symbols: SymbolsArgs,
     /// How much is logged.
     #[command(flatten)]
     pub verbosity: Verbosity,
+}
+
+/// Symbols of files that have none.
+#[derive(Debug, Args)]
+pub struct SymbolsArgs {
+    /// Where the functions of stripped builds are: a JSON file as in docs/symbols.md; repeats
+    #[arg(long, value_name = "FILE")]
+    pub symbols: Vec<PathBuf>,
 }
 
 /// How much is logged to standard error.

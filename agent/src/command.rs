@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, IsTerminal as _, Write},
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -14,12 +14,16 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 
 use crate::{
     check,
-    cli::{Cli, Command, ListArgs, ListOutput, Output, ReplayArgs, ShowArgs, TraceArgs, Verbosity},
+    cli::{
+        Cli, Command, ListArgs, ListOutput, Output, ReplayArgs, ShowArgs, SymbolsArgs, TraceArgs,
+        Verbosity,
+    },
     decode::{self, Schema},
     emit,
     expression::Expression,
     pipeline::{self, Replay, Summary, Trace, Wanted},
     redact::Redaction,
+    resolve::Given,
     terminal::{self, Width},
 };
 
@@ -118,6 +122,7 @@ async fn trace(args: TraceArgs) -> Result<()> {
         raw: args.show.plaintext(),
         decode: decoding(&args.show),
         schema: schema(&args.show)?,
+        symbols: symbols(&args.symbols)?,
         redact: redaction(&args.show),
         wanted: wanted(&args.show),
         duration: args.duration,
@@ -169,11 +174,23 @@ fn wanted(show: &ShowArgs) -> Wanted {
 /// The types that the files describe.
 fn schema(show: &ShowArgs) -> Result<Schema> {
     let mut schema = Schema::default();
-    for file in &show.proto {
-        let set = fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
-        schema.add(&set).with_context(|| file.display().to_string())?;
-    }
+    contents(&show.proto, |set| Ok(schema.add(set)?))?;
     Ok(schema)
+}
+
+fn symbols(args: &SymbolsArgs) -> Result<Given> {
+    let mut given = Given::default();
+    contents(&args.symbols, |json| Ok(given.add(json)?))?;
+    Ok(given)
+}
+
+/// Takes the contents of files.
+fn contents(files: &[PathBuf], mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    for file in files {
+        let bytes = fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
+        take(&bytes).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn redaction(show: &ShowArgs) -> Option<Redaction> {
@@ -228,7 +245,9 @@ fn note(text: &str) {
 }
 
 async fn list(args: ListArgs) -> Result<()> {
-    let findings = pipeline::list(Path::new(PROC)).await.context("failed to list processes")?;
+    let symbols = symbols(&args.symbols)?;
+    let findings =
+        pipeline::list(Path::new(PROC), symbols).await.context("failed to list processes")?;
     let written = match args.output {
         ListOutput::Table => {
             emit::table(&findings, args.verbosity.verbose > 0, &mut io::stdout().lock())

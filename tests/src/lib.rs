@@ -37,6 +37,7 @@ pub mod schema;
 pub mod server;
 pub mod stories;
 pub mod streams;
+pub mod symbols;
 pub mod talk;
 pub mod terminal;
 pub mod tool;

@@ -43,6 +43,7 @@ mod replay;
 mod restart;
 mod rustls;
 mod storm;
+mod stripped;
 mod terminal;
 
 use std::{
@@ -90,6 +91,7 @@ const ALL: &[&[(&str, Test)]] = &[
     filters::TESTS,
     output::TESTS,
     storm::TESTS,
+    stripped::TESTS,
     idle::TESTS,
     links::TESTS,
     cost::TESTS,

@@ -39,6 +39,7 @@ pub(crate) fn test_packages() -> Result<()> {
     packages::ensure(
         "testing",
         &[
+            Package::new("binutils", "objcopy"),
             Package::new("bpftool", "bpftool"),
             Package::new("cmake", "cmake"),
             Package::new("containerd", "containerd"),
@@ -90,6 +91,7 @@ pub(crate) fn test_packages() -> Result<()> {
             Package::new("redis-server", "redis-server"),
             Package::new("tshark", "tshark"),
             Package::new("wget", "wget"),
+            Package::new("xz-utils", "xz"),
         ],
     )
 }

@@ -131,3 +131,9 @@ impl BuildId {
         id.iter().any(|&byte| byte != 0).then_some(Self { bytes, len })
     }
 }
+impl fmt::Display for BuildId {
+    /// Hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.iter().take(self.len.into()).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

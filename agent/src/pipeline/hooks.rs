@@ -19,7 +19,7 @@ use crate::{
     attach::{Attachment, Programs, Registry, User},
     discover::{self, BuildId, Event, Mapping, MapsError},
     enrich::{Library, Names},
-    resolve::{self, FileKey, OpenError, RealFile, Resolution},
+    resolve::{self, FileKey, Given, OpenError, Place, RealFile, Resolution, Resolver},
 };
 
 /// Builds and files that are remembered; a node runs far fewer.
@@ -33,6 +33,7 @@ pub(super) struct Hooks {
     registry: Registry<Attachment>,
     ciphertext: Ciphertext,
     names: Names,
+    resolver: Resolver,
     /// Builds that have no TLS code: seen again, they cost no file access.
     unrelated: HashSet<BuildId>,
     /// Files that were looked at and are not probed.
@@ -63,19 +64,26 @@ struct Unprobed {
 }
 
 impl Hooks {
-    pub(super) fn new(proc: PathBuf, programs: Programs, names: Names, targets: Targets) -> Self {
+    pub(super) fn new(
+        proc: PathBuf,
+        programs: Programs,
+        names: Names,
+        targets: Targets,
+        symbols: Given,
+    ) -> Self {
         Self {
             ciphertext: Ciphertext::new(proc.clone(), targets.clone()),
-            proc,
             programs,
             targets,
             registry: Registry::default(),
             names,
+            resolver: Resolver::new(&proc, symbols),
             unrelated: HashSet::new(),
             unprobed: HashMap::new(),
             unreadable: HashSet::new(),
             namespaces: HashSet::new(),
             versions: Versions::default(),
+            proc,
         }
     }
 
@@ -285,8 +293,9 @@ impl Hooks {
                 continue;
             };
             let inside = Path::new("/").join(led.strip_prefix(point).unwrap_or(&led));
+            let place = Place { root: root.clone(), path: inside };
             for file in files {
-                if self.hook(user, &inside, &file) == Sight::Probed
+                if self.hook(user, &place, &file) == Sight::Probed
                     && let Some(library) = self.registry.library(file.key, self.targets.scope(user))
                 {
                     let names = &self.names.libraries;
@@ -315,20 +324,17 @@ impl Hooks {
         let user = User::Process(pid);
         let scope = self.targets.scope(user);
         match resolve::open(&self.proc, pid, mapping) {
-            Ok(files) => files
-                .into_iter()
-                .map(|file| {
-                    let path = mapping.path.as_container_path();
-                    match self.hook(user, path, &file) {
-                        // It was probed while this waited.
-                        Sight::Known if self.registry.attached_after(file.key, scope, seen) => {
-                            Sight::Probed
-                        }
-                        sight => sight,
+            Ok(files) => {
+                let place = Place::of(&self.proc, pid, mapping);
+                let look = |file: RealFile| match self.hook(user, &place, &file) {
+                    // It was probed while this waited.
+                    Sight::Known if self.registry.attached_after(file.key, scope, seen) => {
+                        Sight::Probed
                     }
-                })
-                .max()
-                .unwrap_or(Sight::Known),
+                    sight => sight,
+                };
+                files.into_iter().map(look).max().unwrap_or(Sight::Known)
+            }
             Err(OpenError::Gone | OpenError::NotRegular) => Sight::Known,
             Err(error) => {
                 // One line a process: it maps many files.
@@ -341,8 +347,9 @@ impl Hooks {
         }
     }
 
-    /// Probes a file, unless it is probed already. `path` is to show only.
-    fn hook(&mut self, user: User, path: &Path, real: &RealFile) -> Sight {
+    /// Probes a file, unless it is probed already.
+    fn hook(&mut self, user: User, place: &Place, real: &RealFile) -> Sight {
+        let path = place.path.as_path();
         if let Some(library) = self.registry.reuse(real, self.targets.scope(user), user) {
             if let User::Process(pid) = user {
                 self.names.libraries.note_path(library, pid, &path.to_string_lossy());
@@ -355,7 +362,7 @@ impl Hooks {
         {
             return if known.related { Sight::Known } else { Sight::Unrelated };
         }
-        match resolve::resolve(&real.file) {
+        match self.resolver.resolve(&real.file, Some(place)) {
             Resolution::Library { name, probes } => self.attach(user, path, real, name, &probes),
             Resolution::Skipped { name, reason } => {
                 tracing::info!(?user, ?path, library = name, %reason, "not probed");

@@ -14,17 +14,22 @@ use crate::{
     discover::{self, Mapping, MapsError},
     enrich::{Library, Names},
     inventory::{Finding, Status},
-    resolve::{self, FileKey, OpenError, Reason, Resolution},
+    resolve::{self, FileKey, Given, OpenError, Place, Reason, Resolution, Resolver},
 };
 
 /// How long container runtimes may take to name containers.
 const NAMES: Duration = Duration::from_secs(1);
 
 /// Looks at every process once, without probing anything. In order of process id.
-pub async fn list(proc: &Path) -> io::Result<Vec<Finding>> {
+pub async fn list(proc: &Path, symbols: Given) -> io::Result<Vec<Finding>> {
     let (names, _runtimes) = Names::start(proc);
-    let mut survey =
-        Survey { proc, names: names.clone(), resolved: HashMap::new(), unrelated: HashSet::new() };
+    let mut survey = Survey {
+        proc,
+        names: names.clone(),
+        resolver: Resolver::new(proc, symbols),
+        resolved: HashMap::new(),
+        unrelated: HashSet::new(),
+    };
     let mut findings = Vec::new();
     let pids = discover::processes(proc)?;
     for pid in pids.into_iter().filter(|&pid| pid != std::process::id()) {
@@ -40,6 +45,7 @@ pub async fn list(proc: &Path) -> io::Result<Vec<Finding>> {
 struct Survey<'a> {
     proc: &'a Path,
     names: Names,
+    resolver: Resolver,
     resolved: HashMap<FileKey, Resolution>,
     /// Files, as mapped, without TLS code.
     unrelated: HashSet<(u64, u64)>,
@@ -85,8 +91,11 @@ impl Survey<'_> {
             }
         };
         let Some(real) = real else { return };
-        let resolution =
-            self.resolved.entry(real.key).or_insert_with(|| resolve::resolve(&real.file)).clone();
+        let resolve = || {
+            let place = Place::of(self.proc, pid, mapping);
+            self.resolver.resolve(&real.file, Some(&place))
+        };
+        let resolution = self.resolved.entry(real.key).or_insert_with(resolve).clone();
         match resolution {
             Resolution::Unrelated => {
                 self.unrelated.extend(mapping.inode);

@@ -35,6 +35,7 @@ use crate::{
     reassemble::Census,
     recording::{Asked, Recorder},
     redact::Redaction,
+    resolve::Given,
     select::Filters,
 };
 
@@ -65,6 +66,8 @@ pub struct Trace {
     pub decode: decode::Options,
     /// The types of messages of gRPC.
     pub schema: decode::Schema,
+    /// Symbols of files that have none.
+    pub symbols: Given,
     /// Which secrets are masked; none if absent.
     pub redact: Option<Redaction>,
     /// Which records.
@@ -144,7 +147,8 @@ where
         hooked: Arc::clone(&hooked),
         losses: kernel.losses.clone(),
     };
-    let hooks = Hooks::new(options.proc.clone(), kernel.programs, names.clone(), targets);
+    let (proc, symbols) = (options.proc.clone(), options.symbols.clone());
+    let hooks = Hooks::new(proc, kernel.programs, names.clone(), targets, symbols);
     let (_hooking, ready) =
         hooking::start(options.proc.clone(), hooks, hooked, names, selection, follow);
     let deadline = options.duration.map(|duration| Instant::now() + duration);

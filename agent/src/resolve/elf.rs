@@ -1,27 +1,43 @@
 //! ELF files of containers, read with bounds: what a hostile file claims is checked before a byte
-//! is read, and no read is larger than [`MAX_READ`].
+//! is read, and no more is kept and read than [`Source`] allows.
 //!
-//! Comes in: an open file. Goes out: symbols, file offsets, strings. Knows nothing of TLS.
+//! Comes in: a file's bytes. Goes out: symbols, file offsets, strings. Knows nothing of TLS.
 
 mod imports;
 mod starts;
 
-use std::{fs::File, ops::Range};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::HashSet,
+    ops::Range,
+};
 
 use object::{
     Endianness,
-    elf::{self, FileHeader64, ProgramHeader64, Rela64, SectionHeader64, Sym64},
+    elf::{self, FileHeader64, ProgramHeader64, Rela64, SectionHeader64},
     read::{
-        ReadCache, ReadRef,
-        elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _},
+        ReadRef as _,
+        elf::{FileHeader as _, Note, NoteIterator, ProgramHeader as _, SectionHeader as _},
     },
 };
 use thiserror::Error;
 
-use super::{Method, sites::Architecture};
+use super::{
+    Method, families,
+    sites::Architecture,
+    source::Source,
+    symbols::{self, Found, Symbols, Table, Vocabulary},
+};
+use crate::discover::BuildId;
 
-/// Most bytes read at once: one section or one table.
-const MAX_READ: u64 = 64 << 20;
+/// Most section headers; linkers put what begins alike together.
+const MAX_SECTIONS: u32 = 1024;
+/// Most program headers.
+const MAX_SEGMENTS: u32 = 256;
+/// Most bytes of a section that is searched.
+const MAX_SEARCHED: u64 = 64 << 20;
+/// Most bytes of the names of sections, of notes.
+const MAX_SMALL: u64 = 1 << 20;
 
 /// Why a file is not read further.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -37,59 +53,32 @@ pub enum ElfError {
     Malformed,
 }
 
-/// A file read through a cache, with an upper bound for each read.
-#[derive(Clone, Copy)]
-struct Bounded<'d>(&'d ReadCache<File>);
-
-impl<'d> ReadRef<'d> for Bounded<'d> {
-    fn len(self) -> Result<u64, ()> {
-        self.0.len()
-    }
-
-    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'d [u8], ()> {
-        if size > MAX_READ {
-            return Err(());
-        }
-        self.0.read_bytes_at(offset, size)
-    }
-
-    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'d [u8], ()> {
-        self.0.read_bytes_at_until(range, delimiter)
-    }
-}
-
 /// The parts of a 64-bit ELF file that resolution needs.
 pub(crate) struct Elf<'d> {
     architecture: Architecture,
-    data: Bounded<'d>,
+    source: &'d Source,
     endian: Endianness,
     segments: &'d [ProgramHeader64<Endianness>],
     sections: &'d [SectionHeader64<Endianness>],
     names: &'d [u8],
-}
-
-/// A function that the file defines.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Symbol<'d> {
-    pub(crate) name: &'d [u8],
-    pub(crate) address: u64,
-    /// Bytes; 0 where the file does not say.
-    pub(crate) size: u64,
-    pub(crate) method: Method,
+    symbols: OnceCell<Symbols>,
+    /// Where in the file the code and data lie that was looked at, bytes.
+    looked_at: RefCell<HashSet<(u64, u64)>>,
+    /// More was looked at than is in `looked_at`.
+    and_more: Cell<bool>,
 }
 
 impl<'d> Elf<'d> {
-    pub(crate) fn parse(cache: &'d ReadCache<File>) -> Result<Self, ElfError> {
-        let data = Bounded(cache);
-        let ident = data.read_bytes_at(0, 16).map_err(|()| ElfError::NotElf)?;
+    pub(crate) fn parse(source: &'d Source) -> Result<Self, ElfError> {
+        let ident = source.read_bytes_at(0, 16).map_err(|()| ElfError::NotElf)?;
         if !ident.starts_with(&elf::ELFMAG) {
             return Err(ElfError::NotElf);
         }
-        if ident.get(4) != Some(&elf::ELFCLASS64.0) {
+        if ident.get(4) != Some(&elf::ELFCLASS64.0) || ident.get(5) != Some(&elf::ELFDATA2LSB.0) {
             return Err(ElfError::Architecture);
         }
         let malformed = |_| ElfError::Malformed;
-        let header = FileHeader64::<Endianness>::parse(data).map_err(malformed)?;
+        let header = FileHeader64::<Endianness>::parse(source).map_err(malformed)?;
         let endian = header.endian().map_err(malformed)?;
         let architecture = match header.e_machine(endian) {
             elf::EM_X86_64 => Architecture::X86_64,
@@ -99,53 +88,131 @@ impl<'d> Elf<'d> {
         if architecture != NATIVE {
             return Err(ElfError::Architecture);
         }
-        let segments = header.program_headers(endian, data).map_err(malformed)?;
+        let segments = header.phnum(endian, source).map_err(malformed)?;
+        let sections = header.shnum(endian, source).unwrap_or(0);
+        if segments > MAX_SEGMENTS || sections > MAX_SECTIONS {
+            return Err(ElfError::Malformed);
+        }
+        let segments = header.program_headers(endian, source).map_err(malformed)?;
         // Sections are a convenience of the linker; a file without them still runs.
-        let sections = header.section_headers(endian, data).unwrap_or(&[]);
+        let sections = header.section_headers(endian, source).unwrap_or(&[]);
         let names = header
-            .section_strings_index(endian, data)
+            .section_strings_index(endian, source)
             .ok()
-            .and_then(|index| sections.get(index.0)?.data(endian, data).ok())
+            .and_then(|index| sections.get(index.0))
+            .filter(|section| section.sh_size(endian) <= MAX_SMALL)
+            .and_then(|section| section.data(endian, source).ok())
             .unwrap_or(&[]);
-        Ok(Self { architecture, data, endian, segments, sections, names })
+        let headers = [
+            (0, size_of::<FileHeader64<Endianness>>()),
+            (header.e_phoff(endian), size_of_val(segments)),
+            (header.e_shoff(endian), size_of_val(sections)),
+        ];
+        let looked_at = headers.map(|(offset, length)| (offset, length as u64)).into();
+        let (symbols, looked_at) = (OnceCell::new(), RefCell::new(looked_at));
+        Ok(Self {
+            architecture,
+            source,
+            endian,
+            segments,
+            sections,
+            names,
+            symbols,
+            looked_at,
+            and_more: Cell::new(false),
+        })
     }
 
     pub(crate) const fn architecture(&self) -> Architecture {
         self.architecture
     }
 
-    /// The functions of `.dynsym`, then those of `.symtab`; undefined ones are left out.
-    pub(crate) fn functions(&self) -> impl Iterator<Item = Symbol<'d>> + '_ {
+    /// What the linker has given to this build of the file.
+    pub(crate) fn build_id(&self) -> Option<BuildId> {
+        let notes = |segment: &ProgramHeader64<Endianness>| {
+            let small = segment.p_filesz(self.endian) <= MAX_SMALL;
+            small.then(|| segment.notes(self.endian, self.source).ok()?)?
+        };
+        self.segments.iter().filter_map(notes).find_map(|notes| self.id_in(notes))
+    }
+
+    /// The same by its sections, for debug files: their segments are those of another file.
+    pub(crate) fn noted_build_id(&self) -> Option<BuildId> {
+        let notes = |section: &SectionHeader64<Endianness>| {
+            let small = section.sh_size(self.endian) <= MAX_SMALL;
+            small.then(|| section.notes(self.endian, self.source).ok()?)?
+        };
+        self.sections.iter().filter_map(notes).find_map(|notes| self.id_in(notes))
+    }
+
+    fn id_in(&self, notes: NoteIterator<'_, FileHeader64<Endianness>>) -> Option<BuildId> {
+        let id = |note: Note<'_, FileHeader64<Endianness>>| {
+            let (name, kind) = (note.name(), note.n_type(self.endian));
+            let is_id = name == elf::ELF_NOTE_GNU && kind == elf::NT_GNU_BUILD_ID;
+            is_id.then(|| BuildId::new(note.desc()))?
+        };
+        notes.map_while(Result::ok).find_map(id)
+    }
+
+    /// The functions that the file names, as far as the families of libraries ask for them.
+    pub(crate) fn symbols(&self) -> &Symbols {
+        self.symbols.get_or_init(|| self.symbols_of(&families::VOCABULARY))
+    }
+
+    /// The functions that the file names, of those in a vocabulary.
+    pub(crate) fn symbols_of(&self, vocabulary: &Vocabulary) -> Symbols {
+        Symbols::of(vocabulary, self.source, &self.tables())
+    }
+
+    /// The functions whose names contain these bytes, in any table.
+    pub(crate) fn functions_with(&self, part: &[u8]) -> Vec<Found> {
+        self.and_more.set(true);
+        self.tables()
+            .into_iter()
+            .filter_map(|table| symbols::containing(self.source, &table, part))
+            .flatten()
+            .collect()
+    }
+
+    /// Adds functions that are named elsewhere.
+    pub(crate) fn learn(&mut self, others: Symbols) {
+        self.symbols();
+        self.and_more.set(true);
+        if let Some(symbols) = self.symbols.get_mut() {
+            symbols.merge(others);
+        }
+    }
+
+    /// `.dynsym`, then `.symtab`: there is at most one of each (gABI, `sh_type`).
+    pub(crate) fn tables(&self) -> Vec<Table> {
         let tables = [(elf::SHT_DYNSYM, Method::Dynsym), (elf::SHT_SYMTAB, Method::Symtab)];
-        tables.into_iter().flat_map(move |(kind, method)| {
-            self.sections
-                .iter()
-                .filter(move |section| section.sh_type(self.endian) == kind)
-                .flat_map(move |section| self.symbols(section, method))
+        let table = |(kind, method)| {
+            let section = self.sections.iter().find(|section| section.sh_type(self.endian) == kind);
+            let link = usize::try_from(section?.sh_link(self.endian)).ok()?;
+            let [symbols, strings] =
+                [section?, self.sections.get(link)?].map(|section| self.file_range(section));
+            Some(Table { symbols: symbols?, strings: strings?, method })
+        };
+        tables.into_iter().filter_map(table).collect()
+    }
+
+    /// All functions that the file names.
+    #[cfg(test)]
+    pub(crate) fn functions(&self) -> impl Iterator<Item = symbols::Symbol<'d>> + '_ {
+        self.tables().into_iter().flat_map(|table| {
+            let read = |range: &Range<u64>| {
+                self.source.read_bytes_at(range.start, range.end - range.start).unwrap()
+            };
+            let strings = read(&table.strings);
+            symbols::functions(read(&table.symbols), strings, table.method)
         })
     }
 
-    fn symbols(
-        &self,
-        section: &'d SectionHeader64<Endianness>,
-        method: Method,
-    ) -> impl Iterator<Item = Symbol<'d>> + '_ {
-        let symbols: &'d [Sym64<Endianness>] =
-            section.data_as_array(self.endian, self.data).unwrap_or(&[]);
-        let strings: &'d [u8] = usize::try_from(section.sh_link(self.endian))
-            .ok()
-            .and_then(|link| self.sections.get(link)?.data(self.endian, self.data).ok())
-            .unwrap_or(&[]);
-        symbols.iter().filter_map(move |symbol| {
-            let defined = symbol.st_shndx(self.endian) != elf::SHN_UNDEF;
-            if symbol.st_type() != elf::STT_FUNC || !defined {
-                return None;
-            }
-            let start = usize::try_from(symbol.st_name(self.endian)).ok()?;
-            let name = strings.get(start..)?.split(|&byte| byte == 0).next()?;
-            let address = symbol.st_value(self.endian);
-            Some(Symbol { name, address, size: symbol.st_size(self.endian), method })
-        })
+    /// Where a section lies in the file, bytes.
+    fn file_range(&self, section: &SectionHeader64<Endianness>) -> Option<Range<u64>> {
+        let (start, size) = section.file_range(self.endian)?;
+        let end = start.checked_add(size).filter(|&end| end <= self.source.len())?;
+        Some(start..end)
     }
 
     /// The file offset of an address of code.
@@ -164,9 +231,17 @@ impl<'d> Elf<'d> {
         })
     }
 
-    /// The contents of a section; `None` when it is absent, not in the file, or too large.
+    /// The contents of a section, which are kept; `None` when it is absent, not in the file, or too
+    /// large. What is only searched is better [searched](Self::search).
     pub(crate) fn section(&self, name: &[u8]) -> Option<&'d [u8]> {
-        self.section_header(name)?.data(self.endian, self.data).ok()
+        self.section_at(name).map(|(_, contents)| contents)
+    }
+
+    /// The address and the contents of a section, likewise.
+    pub(crate) fn section_at(&self, name: &[u8]) -> Option<(u64, &'d [u8])> {
+        let section = self.section_header(name)?;
+        self.and_more.set(true);
+        Some((section.sh_addr(self.endian), section.data(self.endian, self.source).ok()?))
     }
 
     /// Where a section lies in memory.
@@ -174,35 +249,81 @@ impl<'d> Elf<'d> {
         self.section_header(name).map(|section| section.sh_addr(self.endian))
     }
 
+    /// Where a section lies in the file, bytes.
+    pub(crate) fn section_range(&self, name: &[u8]) -> Option<Range<u64>> {
+        self.file_range(self.section_header(name)?)
+    }
+
+    /// Looks through a section of up to [`MAX_SEARCHED`] bytes, part after part, until something is
+    /// found. What is looked for may be `length` bytes long.
+    pub(crate) fn search<T>(
+        &self,
+        name: &[u8],
+        length: usize,
+        mut look: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Option<T> {
+        let range = self.section_range(name)?;
+        if range.end - range.start > MAX_SEARCHED {
+            return None;
+        }
+        self.source.windows(range, length, |_, window| look(window)).ok()?
+    }
+
     fn section_header(&self, name: &[u8]) -> Option<&'d SectionHeader64<Endianness>> {
-        self.sections.iter().find(|section| self.section_name(section) == Some(name))
+        self.sections.iter().find(|section| self.is_named(section, name))
     }
 
     /// The code at an address: at most `len` bytes, fewer at the end of its section.
     pub(crate) fn code(&self, address: u64, len: u64) -> Option<&'d [u8]> {
         let section = self.sections.iter().find(|section| self.holds(section, address))?;
         let left = section.sh_addr(self.endian) + section.sh_size(self.endian) - address;
-        let offset = self.code_offset(address)?;
-        self.data.read_bytes_at(offset, left.min(len)).ok()
+        let (offset, len) = (self.code_offset(address)?, left.min(len));
+        let code = self.source.read_bytes_at(offset, len).ok()?;
+        self.looked_at.borrow_mut().insert((offset, len));
+        Some(code)
+    }
+
+    /// Where in the file all lies that was looked at: whatever else is in another file, what these bytes
+    /// led to here is as true there. `None` when that is not known, as with whole tables, and with
+    /// functions that another file names.
+    pub(crate) fn looked_at(&self) -> Option<Vec<(u64, u64)>> {
+        let places = self.symbols.get().into_iter().flat_map(Symbols::places);
+        let all = || self.looked_at.borrow().iter().copied().chain(places).collect();
+        (!self.and_more.get()).then(all)
     }
 
     /// The pointer at an address of data, as it is when the file is loaded at address 0: what the
     /// dynamic linker would put there, or what the file has there.
     pub(crate) fn pointer(&self, address: u64) -> Option<u64> {
-        let relocation = self
+        let relocations = self
             .sections
             .iter()
             .filter(|section| section.sh_type(self.endian) == elf::SHT_RELA)
-            .filter_map(|section| section.data_as_array(self.endian, self.data).ok())
-            .flat_map(|relocations: &[Rela64<Endianness>]| relocations)
-            .find(|relocation| relocation.r_offset.get(self.endian) == address);
-        let Some(relocation) = relocation else { return self.word(address) };
+            .filter_map(|section| self.relocations(section));
+        let Some(relocation) = relocations
+            .flatten()
+            .find(|(_, relocation)| relocation.r_offset.get(self.endian) == address)
+        else {
+            return self.word(address);
+        };
+        let (offset, relocation) = relocation;
+        self.looked_at.borrow_mut().insert((offset, size_of::<Rela64<Endianness>>() as u64));
         let relative = match self.architecture {
             Architecture::X86_64 => elf::R_X86_64_RELATIVE,
             Architecture::Aarch64 => elf::R_AARCH64_RELATIVE,
         };
         let addend = u64::try_from(relocation.r_addend.get(self.endian)).ok()?;
         (relocation.r_type(self.endian, false) == relative).then_some(addend)
+    }
+
+    /// The relocations of a section, and where in the file each lies.
+    fn relocations(
+        &self,
+        section: &'d SectionHeader64<Endianness>,
+    ) -> Option<impl Iterator<Item = (u64, &'d Rela64<Endianness>)> + use<'d>> {
+        let all: &'d [Rela64<Endianness>] = section.data_as_array(self.endian, self.source).ok()?;
+        let start = section.sh_offset(self.endian);
+        Some((start..).step_by(size_of::<Rela64<Endianness>>()).zip(all))
     }
 
     /// The string that a string of Go at an address is: a pointer and a length. `None` when it is
@@ -214,12 +335,19 @@ impl<'d> Elf<'d> {
 
     /// The 8 bytes at an address, as a number.
     fn word(&self, address: u64) -> Option<u64> {
-        self.bytes(address, 8)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+        let mut bytes = [0; 8];
+        self.source.fill(&mut bytes, self.loaded(address, 8)?).ok()?;
+        Some(u64::from_le_bytes(bytes))
     }
 
     /// The bytes at an address that are in the file.
     fn bytes(&self, address: u64, len: usize) -> Option<&'d [u8]> {
         let len = u64::try_from(len).ok()?;
+        self.source.read_bytes_at(self.loaded(address, len)?, len).ok()
+    }
+
+    /// Where bytes at an address lie in the file, which are looked at.
+    fn loaded(&self, address: u64, len: u64) -> Option<u64> {
         let offset = self.segments.iter().find_map(|segment| {
             let inside = address.checked_sub(segment.p_vaddr(self.endian))?;
             let end = inside.checked_add(len)?;
@@ -227,14 +355,15 @@ impl<'d> Elf<'d> {
             (loaded && end <= segment.p_filesz(self.endian))
                 .then(|| segment.p_offset(self.endian).checked_add(inside))?
         })?;
-        self.data.read_bytes_at(offset, len).ok()
+        self.looked_at.borrow_mut().insert((offset, len));
+        Some(offset)
     }
 
     /// Whether an address lies in the program's own code, and not in a table of imports.
     pub(crate) fn is_text(&self, address: u64) -> bool {
-        self.sections.iter().any(|section| {
-            self.section_name(section) == Some(b".text") && self.holds(section, address)
-        })
+        self.sections
+            .iter()
+            .any(|section| self.holds(section, address) && self.is_named(section, b".text"))
     }
 
     fn holds(&self, section: &SectionHeader64<Endianness>, address: u64) -> bool {
@@ -244,9 +373,11 @@ impl<'d> Elf<'d> {
             && section.sh_addr(self.endian).checked_add(section.sh_size(self.endian)).is_some()
     }
 
-    fn section_name(&self, section: &SectionHeader64<Endianness>) -> Option<&'d [u8]> {
-        let start = usize::try_from(section.sh_name(self.endian)).ok()?;
-        self.names.get(start..)?.split(|&byte| byte == 0).next()
+    fn is_named(&self, section: &SectionHeader64<Endianness>, name: &[u8]) -> bool {
+        usize::try_from(section.sh_name(self.endian))
+            .ok()
+            .and_then(|start| self.names.get(start..)?.strip_prefix(name))
+            .is_some_and(|rest| rest.first() == Some(&0))
     }
 }
 

@@ -9,14 +9,14 @@ use std::{
     fs::{File, Metadata},
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags},
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags},
     io::Errno,
 };
 use thiserror::Error;
@@ -144,10 +144,9 @@ pub fn open_in_root(
     root: &Path,
     path: &Path,
 ) -> Result<(PathBuf, Vec<RealFile>), OpenError> {
-    let fd = open_beneath(root, path, FILE)?;
+    let fd = open_file_beneath(root, path, OFlags::empty())?;
     // The kernel names it from the root of the mount namespace (d_path).
-    let led = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    let led = led.map_err(OpenError::Refused)?;
+    let led = std::fs::read_link(path_of(fd.as_raw_fd())).map_err(OpenError::Refused)?;
     let files = real_files(proc, process, fd, &led)?;
     Ok((led, files))
 }
@@ -172,19 +171,18 @@ fn real_files(
     Ok(files)
 }
 
-/// How files are opened: a FIFO or a device must not block or be set up by it.
-const FILE: OFlags =
-    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// How a file is named without opening it: opening sets up devices, such as a watchdog.
+const NAMED: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// Opens by /proc/PID/map_files, which gives the mapped file whatever its path means now; where
 /// that may not be used, by the path under the process's root.
 fn open_mapped(process: &Path, mapping: &Mapping) -> Result<OwnedFd, OpenError> {
     let range = format!("{:x}-{:x}", mapping.start, mapping.end);
-    match rustix::fs::open(process.join("map_files").join(range), FILE, Mode::empty()) {
-        Ok(fd) => Ok(fd),
+    match rustix::fs::open(process.join("map_files").join(range), NAMED, Mode::empty()) {
+        Ok(fd) => readable(&fd),
         Err(Errno::NOENT | Errno::PERM | Errno::ACCESS) if !mapping.deleted => {
             let root = process.join("root");
-            open_beneath(&root, mapping.path.as_container_path(), FILE)
+            open_file_beneath(&root, mapping.path.as_container_path(), OFlags::empty())
         }
         Err(errno) => Err(errno.into()),
     }
@@ -198,8 +196,27 @@ pub(super) fn open_beneath(root: &Path, path: &Path, flags: OFlags) -> Result<Ow
     Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
 }
 
+/// Opens a regular file for reading as [`open_beneath`] does; nothing else is opened.
+pub(super) fn open_file_beneath(
+    root: &Path,
+    path: &Path,
+    flags: OFlags,
+) -> Result<OwnedFd, OpenError> {
+    readable(&open_beneath(root, path, NAMED | flags)?)
+}
+
+/// Opens what is named, if it is a regular file.
+fn readable(named: &OwnedFd) -> Result<OwnedFd, OpenError> {
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(named)?.st_mode);
+    if kind != FileType::RegularFile {
+        return Err(OpenError::NotRegular);
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(rustix::fs::open(path_of(named.as_raw_fd()), flags, Mode::empty())?)
+}
+
 fn identify(fd: OwnedFd) -> Result<RealFile, OpenError> {
-    let file = regular(fd)?;
+    let file = File::from(fd);
     let meta = file.metadata().map_err(OpenError::Refused)?;
     let key = FileKey::Inode { device: meta.dev(), inode: meta.ino() };
     Ok(RealFile { file, key, stamp: Stamp::of(&meta) })
@@ -210,7 +227,7 @@ fn fingerprint_or_inode(fd: OwnedFd, process: &Path) -> Result<RealFile, OpenErr
     if !overlay::is_overlay(process, fd.as_fd()) {
         return identify(fd);
     }
-    let file = regular(fd)?;
+    let file = File::from(fd);
     let meta = file.metadata().map_err(OpenError::Refused)?;
     let nanoseconds = |s: i64, ns: i64| i128::from(s) * 1_000_000_000 + i128::from(ns);
     let key = FileKey::Fingerprint {
@@ -220,12 +237,6 @@ fn fingerprint_or_inode(fd: OwnedFd, process: &Path) -> Result<RealFile, OpenErr
         changed: nanoseconds(meta.ctime(), meta.ctime_nsec()),
     };
     Ok(RealFile { file, key, stamp: Stamp::of(&meta) })
-}
-
-fn regular(fd: OwnedFd) -> Result<File, OpenError> {
-    let file = File::from(fd);
-    let meta = file.metadata().map_err(OpenError::Refused)?;
-    if meta.is_file() { Ok(file) } else { Err(OpenError::NotRegular) }
 }
 
 /// The id of the mount that an open file was reached through, as in mountinfo (Linux 5.8).
@@ -238,5 +249,9 @@ pub(super) fn mount_id(fd: BorrowedFd<'_>) -> Option<u64> {
 
 /// The path by which this process can open the same file again, while the file stays open.
 pub(crate) fn descriptor_path(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    path_of(file.as_raw_fd())
+}
+
+fn path_of(fd: RawFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{fd}"))
 }

@@ -1,16 +1,14 @@
 //! TLS code that is not probed, recognised by marks it cannot run without, so that `list` can
 //! name it and say why.
 
-use std::fs::File;
+use memchr::memmem::Finder;
 
-use object::read::{ReadCache, ReadRef};
-
-use super::{Reason, Resolution, elf::Elf, families};
+use super::{Reason, Resolution, elf::Elf, families, source::Source};
 
 /// A function that only the named library defines.
-const FUNCTIONS: [(&[u8], &str, Reason); 2] = [
-    (b"SSL_ImportFD", "nss", Reason::UnsupportedLibrary),
-    (b"JNI_CreateJavaVM", "jsse", Reason::Java),
+const FUNCTIONS: [(&str, &str, Reason); 2] = [
+    ("SSL_ImportFD", "nss", Reason::UnsupportedLibrary),
+    ("JNI_CreateJavaVM", "jsse", Reason::Java),
 ];
 
 /// A string in `.rodata` that stands only in the named library's code.
@@ -22,11 +20,15 @@ const STRINGS: [(&[u8], &str, Reason); 5] = [
     (b"erts_internal", "erlang", Reason::Erlang),
 ];
 
+/// The names of the functions that are looked for.
+pub(super) fn functions() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|(name, ..)| *name)
+}
+
 /// What a file without probe points is.
 pub(crate) fn recognise(elf: &Elf<'_>) -> Resolution {
-    let by_function = elf.functions().find_map(|symbol| {
-        FUNCTIONS.iter().find(|(name, ..)| *name == symbol.name).map(|(_, name, why)| (*name, *why))
-    });
+    let defined = |(function, ..): &&(&str, _, _)| elf.symbols().named(function).is_some();
+    let by_function = FUNCTIONS.iter().find(defined).map(|(_, name, why)| (*name, *why));
     let found = by_function.or_else(|| go(elf)).or_else(|| by_string(elf));
     match found {
         Some((name, reason)) => Resolution::Skipped { name: Some(name), reason },
@@ -39,23 +41,36 @@ fn go(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
 }
 
 fn by_string(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
-    let strings = elf.section(b".rodata")?;
-    let (_, name, reason) = STRINGS.iter().find(|(text, ..)| contains(strings, text))?;
+    let searchers = STRINGS.map(|(text, ..)| Finder::new(text));
+    let longest = STRINGS.iter().map(|(text, ..)| text.len()).max()?;
+    let mut found = [false; STRINGS.len()];
+    elf.search(b".rodata", longest, |strings| {
+        for (found, searcher) in found.iter_mut().zip(&searchers) {
+            *found = *found || searcher.find(strings).is_some();
+        }
+        None::<()>
+    });
+    let (_, mark) = found.iter().zip(STRINGS).find(|(found, _)| **found)?;
+    let (_, name, reason) = mark;
     // With its symbols it is one that is not known.
-    let symbols =
-        *name == "rustls" && elf.functions().any(|symbol| contains(symbol.name, b"rustls"));
-    Some((name, if symbols { Reason::UnsupportedLibrary } else { *reason }))
+    let known = name != "rustls" || !families::has_symbols_of_rustls(elf);
+    Some((name, if known { reason } else { Reason::UnsupportedLibrary }))
 }
 
 /// ELF for another architecture: TLS code if it says so in its first megabytes.
-pub(crate) fn foreign(cache: &ReadCache<File>) -> Resolution {
+pub(crate) fn foreign(source: &Source) -> Resolution {
     const LOOK: u64 = 8 << 20;
-    let len = cache.len().unwrap_or(0).min(LOOK);
-    let bytes = cache.read_bytes_at(0, len).unwrap_or(&[]);
-    if contains(bytes, b"\0SSL_write\0") && contains(bytes, b"\0SSL_CTX_new\0") {
-        Resolution::Skipped { name: Some("openssl"), reason: Reason::Architecture }
-    } else {
-        Resolution::Unrelated
+    const NAMES: [&[u8]; 2] = [b"\0SSL_write\0", b"\0SSL_CTX_new\0"];
+    let mut found = [false; NAMES.len()];
+    let all = source.windows(0..source.len().min(LOOK), 16, |_, bytes| {
+        for (found, name) in found.iter_mut().zip(NAMES) {
+            *found = *found || contains(bytes, name);
+        }
+        (found == [true; NAMES.len()]).then_some(())
+    });
+    match all {
+        Ok(Some(())) => Resolution::Skipped { name: Some("openssl"), reason: Reason::Architecture },
+        _ => Resolution::Unrelated,
     }
 }
 

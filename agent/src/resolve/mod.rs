@@ -6,24 +6,37 @@ mod branches;
 mod elf;
 mod families;
 mod file;
+mod layers;
 mod marks;
 mod overlay;
+mod plans;
 mod reason;
 mod search;
 mod sites;
+mod source;
+mod symbols;
+#[cfg(test)]
+mod tests;
+mod unwind;
 
-use std::fs::File;
+use std::{fs::File, path::Path};
 
-use object::read::ReadCache;
 use tlstap_ebpf::{Function, Places};
 
+use elf::Elf;
 pub use elf::ElfError;
 pub use families::Version;
 pub(crate) use file::descriptor_path;
 pub use file::{FileKey, OpenError, RealFile, Stamp, open, open_in_root};
+use layers::Layers;
+pub use layers::{Given, GivenError, Place};
+use plans::Plans;
 pub use reason::Reason;
 pub use search::libraries;
 pub use sites::{Class, Site};
+use source::Source;
+
+use crate::discover;
 
 /// How a function was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +45,12 @@ pub enum Method {
     Dynsym,
     /// By its name among all symbols.
     Symtab,
+    /// By its name among the symbols that are packed into the file.
+    GnuDebugdata,
+    /// By its name in a debug file.
+    DebugFile,
+    /// By the address that the user gave.
+    Symbols,
     /// As the function that functions found by name call.
     Callee,
     /// By its name in the table that Go's runtime finds functions by.
@@ -46,6 +65,9 @@ impl Method {
         match self {
             Self::Dynsym => "dynsym",
             Self::Symtab => "symtab",
+            Self::GnuDebugdata => "gnu_debugdata",
+            Self::DebugFile => "debug-file",
+            Self::Symbols => "symbols",
             Self::Callee => "callee",
             Self::Pclntab => "pclntab",
             Self::Table => "table",
@@ -78,7 +100,7 @@ impl Probe {
 
     /// The probe on a function of the file, at the best site; `None` when there is no code.
     fn plan(
-        elf: &elf::Elf<'_>,
+        elf: &Elf<'_>,
         symbol: &'static str,
         function: Function,
         extent: sites::Extent,
@@ -90,7 +112,7 @@ impl Probe {
     }
 
     /// The probes near the ends of a function that reads, which has no symbol.
-    fn ends(elf: &elf::Elf<'_>, symbol: &'static str, function: u64) -> Option<Vec<Self>> {
+    fn ends(elf: &Elf<'_>, symbol: &'static str, function: u64) -> Option<Vec<Self>> {
         let ends = sites::ends::plan(elf, function)?;
         let probe = |(address, places): (u64, Places)| {
             let offset = elf.code_offset(ends.function)?;
@@ -124,38 +146,66 @@ pub enum Resolution {
     Unrelated,
 }
 
-/// Finds the TLS functions of an open file.
-pub fn resolve(file: &File) -> Resolution {
-    let Ok(file) = file.try_clone() else {
-        return Resolution::Skipped { name: None, reason: Reason::Unreadable };
-    };
-    let cache = ReadCache::new(file);
-    let elf = match elf::Elf::parse(&cache) {
-        Ok(elf) => elf,
-        // Programs map data executable too; what is no ELF file is no library.
-        Err(ElfError::NotElf) => return Resolution::Unrelated,
-        Err(ElfError::Architecture) => return marks::foreign(&cache),
-        Err(ElfError::Malformed) => {
-            return Resolution::Skipped { name: None, reason: Reason::Unreadable };
-        }
-    };
-    match families::find(&elf) {
-        Some((family, probes)) => Resolution::Library { name: family.name, probes },
-        None => marks::recognise(&elf),
+/// Finds the TLS functions of files, and remembers those of known builds.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    plans: Plans,
+    layers: Layers,
+}
+
+impl Resolver {
+    /// One for the processes of a /proc, with symbols that the user gives.
+    pub fn new(proc: &Path, given: Given) -> Self {
+        let host = Some(discover::host(proc).join("root"));
+        Self { plans: Plans::default(), layers: Layers { host, given } }
     }
+
+    /// Finds the TLS functions of an open file, which was found at this place.
+    pub fn resolve(&mut self, file: &File, place: Option<&Place>) -> Resolution {
+        match file.try_clone() {
+            Ok(file) => self.resolve_source(&Source::new(file), place),
+            Err(_) => Resolution::Skipped { name: None, reason: Reason::Unreadable },
+        }
+    }
+
+    fn resolve_source(&mut self, source: &Source, place: Option<&Place>) -> Resolution {
+        let mut elf = match Elf::parse(source) {
+            Ok(elf) => elf,
+            // Programs map data executable too; what is no ELF file is no library.
+            Err(ElfError::NotElf) => return Resolution::Unrelated,
+            Err(ElfError::Architecture) => return marks::foreign(source),
+            Err(ElfError::Malformed) => {
+                return Resolution::Skipped { name: None, reason: Reason::Unreadable };
+            }
+        };
+        if let Some(known) = self.plans.find(source, &elf) {
+            return known;
+        }
+        self.layers.complete(source, &mut elf, place);
+        let Some((family, probes)) = families::find(&elf) else { return marks::recognise(&elf) };
+        let resolution = Resolution::Library { name: family.name, probes };
+        self.plans.add(source, &elf, &resolution);
+        resolution
+    }
+}
+
+/// Finds the TLS functions of an open file.
+#[cfg(test)]
+pub(crate) fn resolve(file: &File) -> Resolution {
+    Resolver::default().resolve(file, None)
 }
 
 /// The probe on the function of an open file that takes ciphertext from a TLS library.
 pub fn ciphertext(file: &File) -> Option<Probe> {
-    let cache = ReadCache::new(file.try_clone().ok()?);
-    families::ciphertext(&elf::Elf::parse(&cache).ok()?)
+    let source = Source::new(file.try_clone().ok()?);
+    families::ciphertext(&Elf::parse(&source).ok()?)
 }
 
 /// The version of a family's library that an open file tells: one that contains the library, or its
 /// companion.
 pub fn version(file: &File, family: &str) -> Option<Version> {
-    let cache = ReadCache::new(file.try_clone().ok()?);
-    (families::named(family)?.version)(&elf::Elf::parse(&cache).ok()?)
+    let source = Source::new(file.try_clone().ok()?);
+    (families::named(family)?.version)(&Elf::parse(&source).ok()?)
 }
 
 /// What the name begins with of files that carry the versions of a family's libraries.

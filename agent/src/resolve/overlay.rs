@@ -12,7 +12,7 @@ use std::{
 use procfs::process::MountInfo;
 use rustix::fs::OFlags;
 
-use super::file::{mount_id, open_beneath};
+use super::file::{mount_id, open_beneath, open_file_beneath};
 use crate::discover::{self, unescape_octal};
 
 /// `OVERLAYFS_SUPER_MAGIC` (include/uapi/linux/magic.h).
@@ -62,7 +62,6 @@ fn find(host: &Host, mount: &MountInfo, inside: &Path, depth: usize) -> Vec<Owne
     }
     let Layers { upper, lower } = Layers::of(mount);
     let mut found = Vec::new();
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     for (is_upper, dir) in
         upper.into_iter().map(|dir| (true, dir)).chain(lower.into_iter().map(|dir| (false, dir)))
     {
@@ -73,7 +72,7 @@ fn find(host: &Host, mount: &MountInfo, inside: &Path, depth: usize) -> Vec<Owne
             continue;
         };
         let root = PathBuf::from(format!("/proc/self/fd/{}", layer.as_raw_fd()));
-        let Ok(fd) = open_beneath(&root, inside, flags) else {
+        let Ok(fd) = open_file_beneath(&root, inside, OFlags::NOFOLLOW) else {
             continue;
         };
         found.extend(below(host, fd, &dir.join(inside), depth));

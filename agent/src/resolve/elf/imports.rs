@@ -12,6 +12,7 @@ impl Elf<'_> {
     /// Where the dynamic linker puts the address of a function of another file; nowhere when this
     /// file does not use it.
     pub(crate) fn imports(&self, name: &[u8]) -> Vec<u64> {
+        self.and_more.set(true);
         self.sections
             .iter()
             .filter(|section| section.sh_type(self.endian) == elf::SHT_RELA)
@@ -25,8 +26,8 @@ impl Elf<'_> {
             self.sections.get(usize::try_from(section.sh_link(self.endian)).ok()?)
         };
         let table = linked(section)?;
-        let strings = linked(table)?.data(self.endian, self.data).ok()?;
-        let symbols: &[Sym64<Endianness>] = table.data_as_array(self.endian, self.data).ok()?;
+        let strings = linked(table)?.data(self.endian, self.source).ok()?;
+        let symbols: &[Sym64<Endianness>] = table.data_as_array(self.endian, self.source).ok()?;
         // The name itself, and not what follows it up to a NUL: that may be anything.
         let is_named = |start: u32| {
             let named = usize::try_from(start).ok().and_then(|start| strings.get(start..));
@@ -38,7 +39,7 @@ impl Elf<'_> {
             symbol.st_shndx(self.endian) == elf::SHN_UNDEF && is_named(symbol.st_name(self.endian))
         })?;
         let relocations: &[Rela64<Endianness>] =
-            section.data_as_array(self.endian, self.data).ok()?;
+            section.data_as_array(self.endian, self.source).ok()?;
         let fills = |relocation: &&Rela64<Endianness>| {
             usize::try_from(relocation.r_sym(self.endian, false)) == Ok(wanted)
         };

@@ -2,14 +2,21 @@
 
 use tlstap_ebpf::{Function, direction};
 
+use super::VOCABULARY;
 use crate::resolve::{
     Probe,
-    elf::{Elf, Symbol},
+    elf::Elf,
     sites::Extent,
+    symbols::{Symbol, Vocabulary},
 };
 
 /// A function of a family: its name, its arguments and result.
 pub(super) type Named = (&'static str, Function);
+
+/// The names in a table.
+pub(super) fn names(table: &[Named]) -> Vec<&'static str> {
+    table.iter().map(|(name, _)| *name).collect()
+}
 
 /// A function of a family that a file defines.
 pub(super) struct Export<'d> {
@@ -25,20 +32,19 @@ impl Export<'_> {
     }
 }
 
-/// Those of `table` that a file defines, in the table's order.
+/// Those of `table` that a file defines, in the table's order. The tables of symbols are gone through
+/// once for all families, if theirs are among [`Family::names`](super::Family::names).
 pub(super) fn of<'d>(elf: &Elf<'d>, table: &[Named]) -> Vec<Export<'d>> {
-    let mut found: Vec<Option<Symbol<'d>>> = vec![None; table.len()];
-    for symbol in elf.functions() {
-        let known = table.iter().position(|(name, _)| name.as_bytes() == symbol.name);
-        // A symbol stands in .dynsym and .symtab, or in several versions.
-        if let Some(place) = known.and_then(|index| found.get_mut(index)) {
-            place.get_or_insert(symbol);
-        }
-    }
-    let export = |(&(name, function), symbol): (&Named, Option<_>)| {
-        symbol.map(|symbol| Export { name, function, symbol })
+    let unknown =
+        || table.iter().map(|(name, _)| *name).filter(|name| VOCABULARY.known(name).is_none());
+    let others = unknown().next().map(|_| elf.symbols_of(&Vocabulary::new(unknown(), &[])));
+    let named = |name| {
+        elf.symbols().named(name).or_else(|| others.as_ref().and_then(|others| others.named(name)))
     };
-    table.iter().zip(found).filter_map(export).collect()
+    table
+        .iter()
+        .filter_map(|&(name, function)| named(name).map(|symbol| Export { name, function, symbol }))
+        .collect()
 }
 
 /// The probes on those of `table` that a file defines; empty when they do not move bytes both ways.

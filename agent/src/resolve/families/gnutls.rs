@@ -20,8 +20,14 @@ use super::{
 };
 use crate::resolve::{Probe, elf::Elf};
 
-pub(super) const FAMILY: Family =
-    Family { name: "gnutls", libraries: &["libgnutls.so"], companion: None, probes, version };
+pub(super) const FAMILY: Family = Family {
+    name: "gnutls",
+    libraries: &["libgnutls.so"],
+    companion: None,
+    probes,
+    names: || exports::names(&FUNCTIONS),
+    version,
+};
 
 const FUNCTIONS: [Named; 10] = [
     ("gnutls_record_send", Function::Write),

@@ -17,6 +17,7 @@ pub(super) const FAMILY: Family = Family {
     libraries: &["libmbedtls"],
     companion: Some("libmbedcrypto"),
     probes,
+    names: || exports::names(&FUNCTIONS),
     version,
 };
 

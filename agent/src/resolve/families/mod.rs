@@ -14,12 +14,15 @@ mod rustls;
 mod s2n;
 mod wolfssl;
 
-use super::{Probe, elf::Elf};
+use std::sync::LazyLock;
+
+use super::{Probe, elf::Elf, marks, symbols::Vocabulary};
 
 pub(super) use go::refusal as go_refusal;
 pub(super) use openssl::ciphertext;
 #[cfg(test)]
 pub(super) use openssl::reads;
+pub(super) use rustls::has_symbols as has_symbols_of_rustls;
 
 /// A kind of TLS library.
 pub(crate) struct Family {
@@ -33,6 +36,9 @@ pub(crate) struct Family {
     /// The probes in a file, in the order in which they are attached: what moves bytes first.
     /// Empty when the file does not contain a library of this kind, or not enough of it.
     pub(crate) probes: fn(&Elf<'_>) -> Vec<Probe>,
+    /// The names of the functions that are looked for, so that a file's symbols are gone through once
+    /// for all families.
+    pub(crate) names: fn() -> Vec<&'static str>,
     /// The name, which can be that of a fork, and the version that a file tells.
     pub(crate) version: fn(&Elf<'_>) -> Option<Version>,
 }
@@ -53,6 +59,12 @@ pub(crate) const FAMILIES: [&Family; 8] = [
     &rustls::FAMILY,
 ];
 
+/// All names of functions that are looked for in a file.
+pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
+    let names = FAMILIES.into_iter().flat_map(|family| (family.names)());
+    Vocabulary::new(names.chain(marks::functions()), &openssl::ENDINGS)
+});
+
 /// The family of this name.
 pub(super) fn named(name: &str) -> Option<&'static Family> {
     FAMILIES.into_iter().find(|family| family.name == name)
@@ -68,16 +80,21 @@ pub(super) fn find(elf: &Elf<'_>) -> Option<(&'static Family, Vec<Probe>)> {
 
 /// The version number that follows one of these texts in a file.
 fn number_after(elf: &Elf<'_>, texts: &[&[u8]]) -> Option<String> {
-    let strings = elf.section(b".rodata")?;
-    texts.iter().find_map(|text| {
-        memchr::memmem::find_iter(strings, text)
-            .find_map(|at| number(strings.get(at + text.len()..)?))
+    let longest = texts.iter().map(|text| text.len()).max()?;
+    elf.search(b".rodata", longest + MAX_NUMBER, |strings| {
+        texts.iter().find_map(|text| {
+            memchr::memmem::find_iter(strings, text)
+                .find_map(|at| number(strings.get(at + text.len()..)?))
+        })
     })
 }
 
+/// Most bytes of a version number, with its end.
+const MAX_NUMBER: usize = 32;
+
 /// A version number at the start of `text`: at least `1.2`, ended by a space or NUL.
 fn number(text: &[u8]) -> Option<String> {
-    let end = text.iter().take(32).position(|byte| matches!(byte, b' ' | 0))?;
+    let end = text.iter().take(MAX_NUMBER).position(|byte| matches!(byte, b' ' | 0))?;
     let word = std::str::from_utf8(text.get(..end)?).ok()?;
     let plausible = word.starts_with(|c: char| c.is_ascii_digit())
         && word.contains('.')

@@ -13,15 +13,11 @@
 
 use tlstap_ebpf::Function;
 
-use super::{Family, Version};
-use crate::resolve::{
-    Probe,
-    elf::{Elf, Symbol},
-    sites::Extent,
-};
+use super::{Family, MAX_NUMBER, Version};
+use crate::resolve::{Probe, elf::Elf, sites::Extent, symbols::Found};
 
 pub(super) const FAMILY: Family =
-    Family { name: "rustls", libraries: &[], companion: None, probes, version };
+    Family { name: "rustls", libraries: &[], companion: None, probes, names: Vec::new, version };
 
 /// The only series whose arguments are known.
 const SERIES: &str = "0.23.";
@@ -35,6 +31,8 @@ struct Named {
     reads: &'static [u64],
 }
 
+/// What all their mangled names contain.
+const MARK: &[u8] = b"12common_state11CommonState";
 const TYPE: &str = "rustls::common_state::CommonState";
 const FUNCTIONS: [Named; 4] = [
     Named {
@@ -62,9 +60,10 @@ fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     if !version(elf).is_some_and(|(_, number)| number.starts_with(SERIES)) {
         return Vec::new();
     }
-    let found = elf.functions().filter_map(|symbol| Some((named(symbol.name)?, symbol)));
+    let found = elf.functions_with(MARK).into_iter();
+    let found = found.filter_map(|function| Some((named(&function.name)?, function)));
     let mut probes = Vec::new();
-    for (named, Symbol { address, size, method, .. }) in found {
+    for (named, Found { address, size, method, .. }) in found {
         if !reads(elf, address, named.reads) {
             return Vec::new();
         }
@@ -81,10 +80,13 @@ fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     if whole { probes } else { Vec::new() }
 }
 
+/// Whether the file names functions of rustls.
+pub(in crate::resolve) fn has_symbols(elf: &Elf<'_>) -> bool {
+    !elf.functions_with(MARK).is_empty()
+}
+
 /// Which function a mangled name stands for. A drop of the type has one in each unit of compilation.
 fn named(name: &[u8]) -> Option<&'static Named> {
-    // Before each of a large program's is taken apart.
-    memchr::memmem::find(name, b"CommonState")?;
     let path = rustc_demangle::try_demangle(std::str::from_utf8(name).ok()?).ok()?;
     // Without the hash.
     let path = format!("{path:#}");
@@ -129,14 +131,15 @@ fn reads(_elf: &Elf<'_>, _address: u64, words: &[u64]) -> bool {
 /// The path of a source file of the crate, which messages of panics have.
 fn version(elf: &Elf<'_>) -> Option<Version> {
     const BEFORE: &[u8] = b"/rustls-";
-    let strings = elf.section(b".rodata")?;
-    let mut found = memchr::memmem::find_iter(strings, BEFORE);
-    let number = found.find_map(|at| {
-        let rest = strings.get(at + BEFORE.len()..)?;
-        let end = rest.iter().take(32).position(|&byte| byte == b'/')?;
-        let (number, behind) = rest.split_at_checked(end)?;
-        let plausible = number.first()?.is_ascii_digit() && behind.starts_with(b"/src/");
-        plausible.then(|| String::from_utf8(number.to_vec()).ok())?
+    const BEHIND: &[u8] = b"/src/";
+    let number = elf.search(b".rodata", BEFORE.len() + MAX_NUMBER + BEHIND.len(), |strings| {
+        memchr::memmem::find_iter(strings, BEFORE).find_map(|at| {
+            let rest = strings.get(at + BEFORE.len()..)?;
+            let end = rest.iter().take(MAX_NUMBER).position(|&byte| byte == b'/')?;
+            let (number, behind) = rest.split_at_checked(end)?;
+            let plausible = number.first()?.is_ascii_digit() && behind.starts_with(BEHIND);
+            plausible.then(|| String::from_utf8(number.to_vec()).ok())?
+        })
     })?;
     Some(("rustls", number))
 }

@@ -14,8 +14,14 @@ use super::{
 };
 use crate::resolve::{Probe, elf::Elf};
 
-pub(super) const FAMILY: Family =
-    Family { name: "s2n", libraries: &["libs2n.so"], companion: None, probes, version };
+pub(super) const FAMILY: Family = Family {
+    name: "s2n",
+    libraries: &["libs2n.so"],
+    companion: None,
+    probes,
+    names: || exports::names(&FUNCTIONS),
+    version,
+};
 
 const FUNCTIONS: [Named; 10] = [
     ("s2n_send", Function::Write),

@@ -14,8 +14,14 @@ use super::{
 };
 use crate::resolve::{Probe, elf::Elf};
 
-pub(super) const FAMILY: Family =
-    Family { name: "wolfssl", libraries: &["libwolfssl"], companion: None, probes, version };
+pub(super) const FAMILY: Family = Family {
+    name: "wolfssl",
+    libraries: &["libwolfssl"],
+    companion: None,
+    probes,
+    names: || exports::names(&FUNCTIONS),
+    version,
+};
 
 const FUNCTIONS: [Named; 15] = [
     ("wolfSSL_write", Function::Write),

@@ -146,7 +146,7 @@ impl Code for Elf<'_> {
     }
 
     fn begins_in(&self, addresses: &Range<u64>) -> bool {
-        self.functions().any(|symbol| addresses.contains(&symbol.address))
+        self.symbols().begin_in(addresses)
     }
 }
 

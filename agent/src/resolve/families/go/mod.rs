@@ -22,7 +22,7 @@ use crate::resolve::{
 use pclntab::Pclntab;
 
 pub(super) const FAMILY: Family =
-    Family { name: "go", libraries: &[], companion: None, probes, version };
+    Family { name: "go", libraries: &[], companion: None, probes, names: Vec::new, version };
 
 /// Whose returns are probed, and then their entries. A program has the handshake of the sides that it
 /// takes.

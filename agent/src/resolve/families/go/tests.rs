@@ -10,14 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use object::read::ReadCache;
 use tlstap_tests::go::{Pair, pairs};
 
 use super::*;
-use crate::resolve::{Resolution, resolve, version};
+use crate::resolve::{Resolution, resolve, source::Source, version};
 
-fn open(path: &Path) -> ReadCache<File> {
-    ReadCache::new(File::open(path).unwrap())
+fn open(path: &Path) -> Source {
+    Source::new(File::open(path).unwrap())
 }
 
 fn probes_of(path: &Path) -> Vec<Probe> {

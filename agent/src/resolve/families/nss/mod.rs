@@ -21,8 +21,14 @@ use super::{
 };
 use crate::resolve::{Method, Probe, elf::Elf};
 
-pub(super) const FAMILY: Family =
-    Family { name: "nss", libraries: &["libssl3.so"], companion: None, probes, version };
+pub(super) const FAMILY: Family = Family {
+    name: "nss",
+    libraries: &["libssl3.so"],
+    companion: None,
+    probes,
+    names: || exports::names(&FUNCTIONS),
+    version,
+};
 
 /// Begins another connection on a descriptor that has had one.
 const FUNCTIONS: [Named; 1] = [("SSL_ResetHandshake", Function::Clear)];

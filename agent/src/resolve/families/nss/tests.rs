@@ -7,11 +7,10 @@ use std::{
     path::Path,
 };
 
-use object::read::ReadCache;
 use tlstap_tests::tool;
 
 use super::METHODS;
-use crate::resolve::{Class, Method, Probe, Reason, Resolution, elf::Elf, resolve};
+use crate::resolve::{Class, Method, Probe, Reason, Resolution, elf::Elf, resolve, source::Source};
 
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/libssl3.so";
 
@@ -49,7 +48,7 @@ fn methods_are_those_that_symbols_name() {
         command.arg("-I/usr/include/nspr").arg("-o").arg(&library);
         command.arg(tool::fixtures().join("layer.c")).arg("-lnspr4");
         tool::run(command).unwrap();
-        let cache = ReadCache::new(File::open(&library).unwrap());
+        let cache = Source::new(File::open(&library).unwrap());
         let elf = Elf::parse(&cache).unwrap();
         let found = found(&library);
         assert_eq!(found.len(), METHODS.len(), "{flag}: {found:?}");

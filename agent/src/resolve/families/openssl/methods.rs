@@ -9,7 +9,11 @@ use std::collections::BTreeSet;
 
 use crate::resolve::{elf::Elf, sites::ends};
 
-/// How the names begin of the functions that give the address of a table.
+/// How the names end of the functions that give the address of a table.
+pub(super) const ENDING: &str = "_method";
+/// Most of them: OpenSSL has half as many, and each costs a look at all relocations.
+const MAX_METHODS: usize = 64;
+/// How they begin.
 const PREFIXES: [&[u8]; 4] = [b"TLS", b"DTLS", b"OSSL_QUIC", b"SSLv"];
 
 /// The functions that all reads end in, by the function that they go through. `None` when they are
@@ -18,14 +22,15 @@ pub(super) fn reads(elf: &Elf<'_>, internal: u64) -> Option<BTreeSet<u64>> {
     // Which field of the object it is does not matter: what the tables hold is the same.
     let (_, slot) = ends::slot(elf, internal)?;
     let mut found = BTreeSet::new();
-    for symbol in elf.functions() {
-        let named = symbol.name.ends_with(b"_method")
-            && PREFIXES.iter().any(|prefix| symbol.name.starts_with(prefix));
-        if named {
-            let table = table(elf, symbol.address)?;
-            let function = elf.pointer(table.checked_add_signed(slot)?)?;
-            found.insert(Some(function).filter(|&function| elf.is_text(function))?);
-        }
+    let named = |(name, _): &(&[u8], u64)| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let symbols = elf.symbols();
+    if symbols.ending(ENDING).filter(named).count() > MAX_METHODS {
+        return None;
+    }
+    for (_, address) in symbols.ending(ENDING).filter(named) {
+        let table = table(elf, address)?;
+        let function = elf.pointer(table.checked_add_signed(slot)?)?;
+        found.insert(Some(function).filter(|&function| elf.is_text(function))?);
     }
     (!found.is_empty()).then_some(found)
 }

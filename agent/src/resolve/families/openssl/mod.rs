@@ -10,23 +10,23 @@ use std::collections::BTreeSet;
 use tlstap_ebpf::Function;
 
 use super::{
-    Family, Version,
+    Family, MAX_NUMBER, Version,
     exports::{self, Export, Named},
     number,
 };
-use crate::resolve::{
-    Method, Probe, branches,
-    elf::{Elf, Symbol},
-    sites::Extent,
-};
+use crate::resolve::{Method, Probe, branches, elf::Elf, sites::Extent, symbols::Symbol};
 
 pub(super) const FAMILY: Family = Family {
     name: "openssl",
     libraries: &["libssl"],
     companion: Some("libcrypto"),
     probes,
+    names: || [exports::names(&FUNCTIONS), exports::names(&CIPHERTEXT)].concat(),
     version,
 };
+
+/// How the names end of functions that are looked for beside those in the tables.
+pub(super) const ENDINGS: [&str; 1] = [methods::ENDING];
 
 /// Every function that a probe goes on, in the order in which they are attached: what moves bytes
 /// first. Each is optional: CPython calls only the `_ex` functions, BoringSSL has none of them.
@@ -84,23 +84,18 @@ fn probes(elf: &Elf<'_>) -> Vec<Probe> {
     payload.into_iter().chain(rest.into_iter().filter_map(|export| export.probe(elf))).collect()
 }
 
+/// What takes ciphertext from the library.
+const CIPHERTEXT: [Named; 2] =
+    [("BIO_write", Function::BioWrite), ("BIO_write_ex", Function::BioWrite)];
+
 /// The probe on what takes ciphertext from the library: `BIO_write(BIO *, const void *, int)`, or
 /// `bio_write_intern(BIO *, const void *, size_t, size_t *)` behind it and `BIO_write_ex`.
 pub(crate) fn ciphertext(elf: &Elf<'_>) -> Option<Probe> {
-    let mut found = [None, None];
-    for symbol in elf.functions() {
-        match symbol.name {
-            b"BIO_write" => found[0] = found[0].or(Some(symbol)),
-            b"BIO_write_ex" => found[1] = found[1].or(Some(symbol)),
-            _ => {}
-        }
-    }
-    let [plain, ex] = found;
-    let plain = plain?;
-    let function = Function::BioWrite;
-    let export = Export { name: "BIO_write", function, symbol: plain };
-    ex.and_then(|ex| common(elf, "bio_write_intern", function, &ex, &plain))
-        .or_else(|| export.probe(elf))
+    let exports = Exports(exports::of(elf, &CIPHERTEXT));
+    let plain = exports.0.iter().find(|export| export.name == "BIO_write")?;
+    let ex = exports.named("BIO_write_ex");
+    ex.and_then(|ex| common(elf, "bio_write_intern", Function::BioWrite, ex, &plain.symbol))
+        .or_else(|| plain.probe(elf))
 }
 
 /// The functions that all reads end in, if they are known.
@@ -227,8 +222,7 @@ fn common(
 ///
 /// libcrypto carries it, and so does a program with the library linked in; libssl does not.
 fn version(elf: &Elf<'_>) -> Option<Version> {
-    let strings = elf.section(b".rodata")?;
-    find_version(strings)
+    elf.search(b".rodata", 2 * MAX_NUMBER, find_version)
 }
 
 /// Finds `OpenSSL 3.0.19 27 Jan 2026` and its like: the product, then a number with dots.

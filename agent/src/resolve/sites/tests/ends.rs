@@ -12,7 +12,6 @@ use std::{
 };
 
 use libc::user_regs_struct;
-use object::read::ReadCache;
 use tempfile::TempDir;
 use tlstap_ebpf::{Function, Places};
 use tlstap_tests::libraries::Library;
@@ -23,7 +22,7 @@ use super::{
     property::SYSTEM,
     trace::{self, get, mapping, request, wait},
 };
-use crate::resolve::{Resolution, elf::Elf, families, resolve};
+use crate::resolve::{Resolution, elf::Elf, families, resolve, source::Source};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reads.c");
 
@@ -241,8 +240,8 @@ fn stopped(pid: u32) -> Option<user_regs_struct> {
 
 /// The functions that reads end in, which are one, and what is planned for it.
 fn planned(image: &Path) -> (u64, Ends) {
-    let cache = ReadCache::new(File::open(image).unwrap());
-    let elf = Elf::parse(&cache).unwrap();
+    let source = Source::new(File::open(image).unwrap());
+    let elf = Elf::parse(&source).unwrap();
     let Resolution::Library { probes, .. } = resolve(&File::open(image).unwrap()) else {
         panic!("{image:?} is no library");
     };

@@ -2,7 +2,6 @@
 
 use std::{fs::File, path::Path};
 
-use object::read::ReadCache;
 use tempfile::TempDir;
 
 use super::{
@@ -10,7 +9,7 @@ use super::{
     DATA,
     property::{SYSTEM, images},
 };
-use crate::resolve::{Probe, Resolution, ciphertext, elf::Elf, resolve};
+use crate::resolve::{Probe, Resolution, ciphertext, elf::Elf, resolve, source::Source};
 
 /// A program with OpenSSL linked in.
 const NODE: &str = "/usr/bin/node";
@@ -71,8 +70,8 @@ const OTHERS: [(&str, &str, bool); 12] = [
 #[test]
 fn other_families_are_cheap_to_send_with() {
     for (library, name, cheap) in OTHERS {
-        let cache = ReadCache::new(File::open(Path::new(SYSTEM).join(library)).unwrap());
-        let elf = Elf::parse(&cache).unwrap();
+        let source = Source::new(File::open(Path::new(SYSTEM).join(library)).unwrap());
+        let elf = Elf::parse(&source).unwrap();
         let symbol = elf.functions().find(|symbol| symbol.name == name.as_bytes()).unwrap();
         let site = plan(&elf, Extent { address: symbol.address, size: symbol.size }, DATA);
         println!("{library}: {name}: {site:x?}");

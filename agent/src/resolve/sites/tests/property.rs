@@ -13,7 +13,6 @@ use std::{
 
 use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 use libc::user_regs_struct;
-use object::read::ReadCache;
 use tempfile::TempDir;
 use tlstap_tests::libraries::Library;
 
@@ -22,7 +21,7 @@ use super::{
     machine::{Image, Machine, RETURNED, Stepped},
     *,
 };
-use crate::resolve::{Method, elf::Elf};
+use crate::resolve::{Method, elf::Elf, source::Source};
 
 /// Where Debian has its libraries.
 pub(super) const SYSTEM: &str = "/usr/lib/x86_64-linux-gnu";
@@ -243,8 +242,8 @@ fn planned_sites_are_equivalent() {
     for image in images(made.path()) {
         let library = image.path();
         let file = File::open(library).unwrap();
-        let cache = ReadCache::new(file);
-        let elf = Elf::parse(&cache).unwrap();
+        let source = Source::new(file);
+        let elf = Elf::parse(&source).unwrap();
         let functions: BTreeMap<u64, (u64, &[u8])> = elf
             .functions()
             .filter(|symbol| symbol.method == Method::Dynsym && elf.is_text(symbol.address))
@@ -335,8 +334,8 @@ fn room() -> (Image, u64) {
         .lines()
         .find_map(|line| line.split_once('/').filter(|(_, p)| p.ends_with("libc.so.6")));
     let path = Path::new("/").join(path.unwrap().1);
-    let cache = ReadCache::new(File::open(&path).unwrap());
-    let elf = Elf::parse(&cache).unwrap();
+    let source = Source::new(File::open(&path).unwrap());
+    let elf = Elf::parse(&source).unwrap();
     let place = elf.functions().find(|symbol| symbol.name == b"strtol").unwrap().address;
     (Image::library(&path), place)
 }

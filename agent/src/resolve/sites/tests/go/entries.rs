@@ -9,7 +9,6 @@ use std::{
 };
 
 use libc::user_regs_struct;
-use object::read::ReadCache;
 
 use super::{
     super::{
@@ -144,8 +143,8 @@ const KINDS: [(u64, u8); 6] = [(4, 0x76), (4, 0x0f), (9, 0x76), (9, 0x0f), (12, 
 
 /// Confirms all plans for the functions of a program. Gives the kinds that were there.
 fn confirm_all(program: &Path) -> BTreeSet<(u64, u8)> {
-    let cache = ReadCache::new(File::open(program).unwrap());
-    let elf = Elf::parse(&cache).unwrap();
+    let source = Source::new(File::open(program).unwrap());
+    let elf = Elf::parse(&source).unwrap();
     let functions = functions(&elf);
     let code = Known { elf: &elf, functions: &functions };
     let plans: BTreeMap<u64, Plan> = functions

@@ -14,7 +14,6 @@ use std::{
 };
 
 use libc::{pid_t, user_regs_struct};
-use object::read::ReadCache;
 
 use super::{
     super::{property::Known, trace},
@@ -199,8 +198,8 @@ impl Drop for Run {
 fn run(program: &Path, some: fn(&[Site]) -> &[Site]) -> Run {
     let alone = Command::new(program).output().unwrap();
     assert!(alone.status.success(), "{alone:?}");
-    let cache = ReadCache::new(File::open(program).unwrap());
-    let elf = Elf::parse(&cache).unwrap();
+    let source = Source::new(File::open(program).unwrap());
+    let elf = Elf::parse(&source).unwrap();
     let mut run = Run::of(program, &elf, some);
     let status = run.finish();
     let mut output = Vec::new();

@@ -14,7 +14,7 @@ use super::{
     },
     *,
 };
-use crate::resolve::elf::Elf;
+use crate::resolve::{elf::Elf, source::Source};
 
 /// `cmp rsp, [r14+16]`; `lea r12, [rsp-8]`, `lea r12, [rsp-0x100]`, and `cmp r12, [r14+16]`
 const SMALL: [u8; 4] = [0x49, 0x3b, 0x66, 0x10];
