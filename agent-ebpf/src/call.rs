@@ -193,6 +193,9 @@ fn leave(ctx: &RetProbeContext) -> Option<()> {
     let began = connection::began(tgid, Some(known));
     let call = known.end(machine::stack_at_entry(ctx.as_ptr()))?;
     let function = Cookie::from_bits(call.cookie)?.function;
+    if function == Function::New {
+        return connection::end(thread, ctx.ret::<u64>());
+    }
     let moved = moved_bytes(function, call.length, ctx.ret::<u64>())?;
     let connection = connection::find(tgid, call.object, began)?;
     // First, so that what the agent makes of the bytes can wait for the socket.
@@ -252,7 +255,7 @@ fn end(ctx: &ProbeContext) -> Option<()> {
 /// How many bytes the call moved; `None` when it failed or moved none.
 fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     match function {
-        Function::Peek | Function::Handshake | Function::Uncork => return None,
+        Function::Peek | Function::Handshake | Function::Uncork | Function::New => return None,
         Function::Sendfile => return (0 < result as i64).then_some(result),
         Function::WriteWhole => return (0 <= result as i64 && length != 0).then_some(length),
         _ => {}

@@ -54,6 +54,9 @@ pub enum Function {
     /// `ssize_t gnutls_record_send_early_data(gnutls_session_t, const void *, size_t)`: all bytes are
     /// taken, or the result is negative.
     WriteWhole = 22,
+    /// `SSL *SSL_new(SSL_CTX *)`: the result is an object, of another connection than one that was at its
+    /// address before. For libraries whose `SSL_free` is not found.
+    New = 50,
 }
 
 impl Function {
@@ -80,6 +83,7 @@ impl Function {
             20 => Some(Self::Uncork),
             21 => Some(Self::ReadPacket),
             22 => Some(Self::WriteWhole),
+            50 => Some(Self::New),
             _ => None,
         }
     }
@@ -113,7 +117,10 @@ impl Function {
     /// Whether a call is followed from its entry to its return.
     pub const fn is_followed(self) -> bool {
         self.carries_payload()
-            || matches!(self, Self::Sendfile | Self::Peek | Self::Handshake | Self::Uncork)
+            || matches!(
+                self,
+                Self::Sendfile | Self::Peek | Self::Handshake | Self::Uncork | Self::New
+            )
     }
 
     /// The argument, counted from 0, through which the length comes back: a `size_t *`. `None`

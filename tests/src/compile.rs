@@ -22,6 +22,15 @@ impl Linked {
     }
 }
 
+impl Linked {
+    /// The machine's own archives, and other options of the linker.
+    pub fn archives(options: &[&str]) -> Self {
+        let archives = ["-l:libssl.a", "-l:libcrypto.a"];
+        let libraries = archives.iter().chain(options).map(ToString::to_string).collect();
+        Self { include: None, libraries }
+    }
+}
+
 /// Compiles the fixture of this name into a folder.
 pub fn fixture(name: &str, into: &Path, library: &Linked) -> Result<PathBuf> {
     let binary = into.join(name);

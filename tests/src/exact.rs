@@ -22,6 +22,11 @@ impl Exact {
         Self { command: Command::new(binary) }
     }
 
+    /// Any program that behaves like it.
+    pub fn by(command: Command) -> Self {
+        Self { command }
+    }
+
     /// Adds flags; they are explained at the top of `exact.c`.
     pub fn flags(mut self, flags: &[&str]) -> Self {
         self.command.args(flags);

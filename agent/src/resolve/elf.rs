@@ -75,6 +75,17 @@ pub(crate) struct Symbol<'d> {
     pub(crate) method: Method,
 }
 
+/// A part of the file that is loaded into memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    pub(crate) address: u64,
+    pub(crate) offset: u64,
+    /// Bytes, as the file says.
+    pub(crate) len: u64,
+    pub(crate) writable: bool,
+    pub(crate) executable: bool,
+}
+
 impl<'d> Elf<'d> {
     pub(crate) fn parse(cache: &'d ReadCache<File>) -> Result<Self, ElfError> {
         let data = Bounded(cache);
@@ -159,6 +170,25 @@ impl<'d> Elf<'d> {
             }
             segment.p_offset(self.endian).checked_add(inside)
         })
+    }
+
+    /// What of the file is loaded.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
+        let loaded = |segment: &&ProgramHeader64<_>| segment.p_type(self.endian) == elf::PT_LOAD;
+        self.segments.iter().filter(loaded).map(|segment| Segment {
+            address: segment.p_vaddr(self.endian),
+            offset: segment.p_offset(self.endian),
+            len: segment.p_filesz(self.endian),
+            writable: segment.p_flags(self.endian).contains(elf::PF_W),
+            executable: segment.p_flags(self.endian).contains(elf::PF_X),
+        })
+    }
+
+    /// The address and the contents of a section, likewise.
+    pub(crate) fn section_at(&self, name: &[u8]) -> Option<(u64, &'d [u8])> {
+        let named = |section: &&SectionHeader64<_>| self.section_name(section) == Some(name);
+        let section = self.sections.iter().find(named)?;
+        Some((section.sh_addr(self.endian), section.data(self.endian, self.data).ok()?))
     }
 
     /// The contents of a section; `None` when it is absent, not in the file, or too large.

@@ -34,6 +34,8 @@ pub enum Method {
     Symtab,
     /// As the function that functions found by name call.
     Callee,
+    /// By the errors that it reports, in a file without symbols for it.
+    Fingerprint,
 }
 
 impl Method {
@@ -43,6 +45,7 @@ impl Method {
             Self::Dynsym => "dynsym",
             Self::Symtab => "symtab",
             Self::Callee => "callee",
+            Self::Fingerprint => "fingerprint",
         }
     }
 }
@@ -120,10 +123,10 @@ pub enum Resolution {
 
 /// Finds the TLS functions of an open file.
 pub fn resolve(file: &File) -> Resolution {
-    let Ok(file) = file.try_clone() else {
+    let Ok(cached) = file.try_clone() else {
         return Resolution::Skipped { name: None, reason: Reason::Unreadable };
     };
-    let cache = ReadCache::new(file);
+    let cache = ReadCache::new(cached);
     let elf = match elf::Elf::parse(&cache) {
         Ok(elf) => elf,
         // Programs map data executable too; what is no ELF file is no library.
@@ -135,7 +138,18 @@ pub fn resolve(file: &File) -> Resolution {
     };
     match families::find(&elf) {
         Some((family, probes)) => Resolution::Library { name: family.name, probes },
-        None => marks::recognise(&elf),
+        None => unnamed(&elf, file, marks::recognise(&elf)),
+    }
+}
+
+/// What a file is in which nothing has a name: a library that is stripped may be found all the same.
+fn unnamed(elf: &elf::Elf<'_>, file: &File, recognised: Resolution) -> Resolution {
+    if !matches!(recognised, Resolution::Skipped { reason: Reason::Stripped, .. }) {
+        return recognised;
+    }
+    match families::fingerprints(elf, file) {
+        Some((name, probes)) => Resolution::Library { name, probes },
+        None => recognised,
     }
 }
 

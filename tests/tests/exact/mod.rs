@@ -4,7 +4,7 @@ pub(crate) mod connections;
 pub(crate) mod killed;
 pub(crate) mod python;
 pub(crate) mod ring;
-mod session;
+pub(crate) mod session;
 
 use anyhow::{Context as _, Result, ensure};
 use tlstap_tests::{
@@ -32,7 +32,7 @@ crate::tests![
 const MIB: usize = 1 << 20;
 
 /// Around every border that there may be, up to what must come without gaps.
-const SIZES: [usize; 19] = [
+pub(crate) const SIZES: [usize; 19] = [
     0, 1, 2, 511, 512, 513, 4095, 4096, 4097, 8191, 8192, 8193, 16383, 16384, 16385, 65535, 65536,
     65537, MIB,
 ];

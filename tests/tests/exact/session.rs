@@ -15,14 +15,14 @@ use tlstap_tests::{
 const IDLE: Duration = Duration::from_secs(5);
 
 /// An agent that writes into a file, and what is read of it.
-pub(super) struct Session {
+pub(crate) struct Session {
     pub(super) agent: Agent,
     pub(super) recording: Recording,
     _folder: tempfile::TempDir,
 }
 
 impl Session {
-    pub(super) fn start(node: &Node, arguments: &[&str], streams: u64) -> Result<Self> {
+    pub(crate) fn start(node: &Node, arguments: &[&str], streams: u64) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let recording = Recording::new(folder.path(), streams)?;
         let path = recording.path().to_str().context("a path that is not UTF-8")?;
@@ -33,7 +33,7 @@ impl Session {
     }
 
     /// Lets a fixture exchange its messages, and matches what was told with what it says.
-    pub(super) fn exchange(
+    pub(crate) fn exchange(
         &mut self,
         exact: Exact,
         sizes: &[usize],
@@ -46,13 +46,13 @@ impl Session {
     }
 
     /// What was told of these ends, once it is all there.
-    pub(super) fn told(&mut self, ends: &[End]) -> Result<Vec<Told>> {
+    pub(crate) fn told(&mut self, ends: &[End]) -> Result<Vec<Told>> {
         let total = account::total(ends);
         self.recording.read_until(IDLE, |so_far| account::accounted(so_far, ends) >= total)?;
         account::told(&self.recording, ends)
     }
 
-    pub(super) fn stop(self) -> Result<()> {
+    pub(crate) fn stop(self) -> Result<()> {
         self.agent.stop().map(drop)
     }
 }

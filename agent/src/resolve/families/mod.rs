@@ -10,9 +10,9 @@ mod openssl;
 
 use super::{Probe, elf::Elf};
 
-pub(super) use openssl::ciphertext;
 #[cfg(test)]
 pub(super) use openssl::reads;
+pub(super) use openssl::{ciphertext, fingerprints};
 
 /// A kind of TLS library.
 pub(crate) struct Family {

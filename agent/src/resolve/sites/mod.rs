@@ -94,6 +94,7 @@ impl Needs {
             | Function::Shutdown
             | Function::Handshake
             | Function::Uncork
+            | Function::New
             | Function::ReadEnd => 1,
             Function::SetTransport | Function::SetDescriptor | Function::ReadPacket => 2,
             Function::Read

@@ -3,6 +3,7 @@
 //! Recognised by the functions that a file defines, not by its name: wheels ship
 //! `libssl-8bd944e8.so.3`, Node exports `SSL_*` from its own executable.
 
+mod fingerprints;
 mod methods;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ use crate::resolve::{
     elf::{Elf, Symbol},
     sites::Extent,
 };
+
+pub(crate) use fingerprints::find as fingerprints;
 
 pub(super) const FAMILY: Family = Family {
     name: "openssl",

@@ -1,0 +1,84 @@
+//! BoringSSL and AWS-LC by the reasons of their errors, which have kept their numbers, and the order of their
+//! functions in `ssl_lib.cc`: `SSL_read`, `SSL_peek`, `SSL_write`.
+//!
+//! `SSL_peek` has one site, `SSL_read` calls it and takes the bytes away; the compiler may have put the one into the
+//! other. What takes stores something.
+
+use std::fs::File;
+
+use tlstap_ebpf::Function;
+
+use super::{Print, Suspect, body::Body, references, site::Site, unwind};
+use crate::resolve::elf::Elf;
+
+/// `ERR_R_SHOULD_NOT_HAVE_BEEN_CALLED` (include/openssl/err.h).
+const NOT_CALLED: u64 = 66;
+/// `SSL_R_…` (include/openssl/ssl.h).
+const BAD_LENGTH: u64 = 111;
+const NULL_SSL_CTX: u64 = 185;
+const HANDSHAKE_FAILURE: u64 = 215;
+const UNINITIALIZED: u64 = 226;
+const DATA_ON_SHUTDOWN: u64 = 291;
+
+pub(super) fn find(elf: &Elf<'_>, file: &File, suspects: &[Suspect]) -> Option<Vec<Print>> {
+    let write = only(suspects, &[BAD_LENGTH, HANDSHAKE_FAILURE, UNINITIALIZED])?;
+    let mut prints = vec![Print::of(&write.body, "SSL_write", Function::Write)?];
+    prints.push(read(elf, file, suspects, write)?);
+    let new = only(suspects, &[NULL_SSL_CTX])?;
+    prints.push(Print::of(&new.body, "SSL_new", Function::New)?);
+    let shutdown = only(suspects, &[DATA_ON_SHUTDOWN]);
+    prints.extend(
+        shutdown.and_then(|found| Print::of(&found.body, "SSL_shutdown", Function::Shutdown)),
+    );
+    Some(prints)
+}
+
+/// The only function that has all of these reasons.
+fn only<'s>(suspects: &'s [Suspect], reasons: &[u64]) -> Option<&'s Suspect> {
+    let mut found = suspects
+        .iter()
+        .filter(|suspect| reasons.iter().all(|&reason| lines(suspect, reason).next().is_some()));
+    found.next().filter(|_| found.next().is_none())
+}
+
+fn lines(suspect: &Suspect, wanted: u64) -> impl Iterator<Item = u64> {
+    suspect.sites.iter().filter_map(move |site| match *site {
+        Site::Reason(reason, line) if reason == wanted => Some(line),
+        _ => None,
+    })
+}
+
+fn read(elf: &Elf<'_>, file: &File, suspects: &[Suspect], write: &Suspect) -> Option<Print> {
+    let end = lines(write, BAD_LENGTH).min()?;
+    let own: Vec<_> = lines(write, NOT_CALLED).collect();
+    let all = suspects.iter().flat_map(|suspect| lines(suspect, NOT_CALLED));
+    let line = all.filter(|line| *line < end && !own.contains(line)).max()?;
+    let peeks: Vec<_> = suspects
+        .iter()
+        .filter(|suspect| lines(suspect, NOT_CALLED).any(|other| other == line))
+        .map(|suspect| &suspect.body)
+        .collect();
+    let reads = |body: &&Body| body.stores() && body.arguments() == 3;
+    let found = match *peeks {
+        [peek] => Print::of(&caller(elf, file, peek)?, "SSL_read", Function::Read),
+        [one, other] if reads(&one) != reads(&other) => {
+            let read = if reads(&one) { one } else { other };
+            Print::of(read, "SSL_read", Function::Read)
+        }
+        _ => None,
+    };
+    found
+}
+
+/// The only function like `SSL_read` that calls this one: `SSL_peek_ex` has four arguments.
+fn caller(elf: &Elf<'_>, file: &File, peek: &Body) -> Option<Body> {
+    let calls = references::to(elf, file, &[peek.extent.address]);
+    let calls: Vec<_> = calls.into_iter().filter(references::Reference::is_call).collect();
+    let callers = unwind::functions(elf, &super::places(&calls));
+    let mut found = callers
+        .into_iter()
+        .filter_map(|extent| Body::decode(elf, extent))
+        .filter(|body| body.calls(peek.extent.address))
+        .filter(|body| body.stores() && body.arguments() == 3);
+    found.next().filter(|_| found.next().is_none())
+}
