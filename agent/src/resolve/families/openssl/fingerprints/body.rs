@@ -97,6 +97,26 @@ impl Body {
         })
     }
 
+    /// Whether it calls the function with its own second and third argument, which stand where they stood
+    /// when it was called.
+    pub(super) fn hands_on(&self, function: u64) -> bool {
+        let mut info = InstructionInfoFactory::new();
+        for instruction in &self.instructions {
+            if instruction.is_call_near() || instruction.flow_control() == FlowControl::IndirectCall
+            {
+                return instruction.near_branch_target() == function;
+            }
+            let moved = info.info(instruction).used_registers().iter().any(|used| {
+                let register = used.register().full_register();
+                writes(used.access()) && matches!(register, Register::RSI | Register::RDX)
+            });
+            if moved {
+                return false;
+            }
+        }
+        false
+    }
+
     /// Whether it stores anything but in its own frame.
     pub(super) fn stores(&self) -> bool {
         let mut info = InstructionInfoFactory::new();

@@ -2,9 +2,9 @@
 //! functions in `ssl_lib.cc`: `SSL_read`, `SSL_peek`, `SSL_write`.
 //!
 //! `SSL_peek` has one site, `SSL_read` calls it and takes the bytes away; the compiler may have put the one into the
-//! other. What takes stores something.
+//! other. What takes stores something. AWS-LC has a site more in each function.
 
-use std::fs::File;
+use std::{collections::BTreeSet, fs::File};
 
 use tlstap_ebpf::Function;
 
@@ -19,6 +19,11 @@ const NULL_SSL_CTX: u64 = 185;
 const HANDSHAKE_FAILURE: u64 = 215;
 const UNINITIALIZED: u64 = 226;
 const DATA_ON_SHUTDOWN: u64 = 291;
+
+const READ: &str = "SSL_read";
+
+/// Arguments of `SSL_read_ex` and its like.
+const EX: usize = 4;
 
 pub(super) fn find(elf: &Elf<'_>, file: &File, suspects: &[Suspect]) -> Option<Vec<Print>> {
     let write = only(suspects, &[BAD_LENGTH, HANDSHAKE_FAILURE, UNINITIALIZED])?;
@@ -48,37 +53,46 @@ fn lines(suspect: &Suspect, wanted: u64) -> impl Iterator<Item = u64> {
     })
 }
 
+/// By the error sites before those of `SSL_write` in the source.
 fn read(elf: &Elf<'_>, file: &File, suspects: &[Suspect], write: &Suspect) -> Option<Print> {
     let end = lines(write, BAD_LENGTH).min()?;
     let own: Vec<_> = lines(write, NOT_CALLED).collect();
     let all = suspects.iter().flat_map(|suspect| lines(suspect, NOT_CALLED));
-    let line = all.filter(|line| *line < end && !own.contains(line)).max()?;
-    let peeks: Vec<_> = suspects
-        .iter()
-        .filter(|suspect| lines(suspect, NOT_CALLED).any(|other| other == line))
-        .map(|suspect| &suspect.body)
-        .collect();
-    let reads = |body: &&Body| body.stores() && body.arguments() == 3;
-    let found = match *peeks {
-        [peek] => Print::of(&caller(elf, file, peek)?, "SSL_read", Function::Read),
-        [one, other] if reads(&one) != reads(&other) => {
-            let read = if reads(&one) { one } else { other };
-            Print::of(read, "SSL_read", Function::Read)
+    let before: BTreeSet<_> = all.filter(|line| *line < end && !own.contains(line)).collect();
+    before.into_iter().rev().find_map(|line| {
+        let with = |suspect: &&Suspect| lines(suspect, NOT_CALLED).any(|other| other == line);
+        let bodies: Vec<_> = suspects.iter().filter(with).map(|suspect| &suspect.body).collect();
+        match *bodies {
+            // `SSL_peek_ex`, which AWS-LC has.
+            [body] if body.arguments() == EX => None,
+            [body] => Some(caller(elf, file, suspects, body)),
+            [one, other] if one.stores() != other.stores() => {
+                let read = if one.stores() { one } else { other };
+                Some(Print::of(read, READ, Function::Read))
+            }
+            _ => Some(None),
         }
-        _ => None,
-    };
-    found
+    })?
 }
 
-/// The only function like `SSL_read` that calls this one: `SSL_peek_ex` has four arguments.
-fn caller(elf: &Elf<'_>, file: &File, peek: &Body) -> Option<Body> {
+/// The only function like `SSL_read` that calls `SSL_peek`, of those beside it.
+fn caller(elf: &Elf<'_>, file: &File, suspects: &[Suspect], peek: &Body) -> Option<Print> {
+    Print::of(peek, READ, Function::Read).filter(|_| !peek.stores())?;
+    let addresses = || suspects.iter().map(|suspect| suspect.body.extent.address);
+    let source = addresses().min()?..addresses().max()?;
     let calls = references::to(elf, file, &[peek.extent.address]);
     let calls: Vec<_> = calls.into_iter().filter(references::Reference::is_call).collect();
-    let callers = unwind::functions(elf, &super::places(&calls));
+    let callers = unwind::functions(elf, &super::places(&calls)).into_iter();
     let mut found = callers
-        .into_iter()
+        .filter(|extent| source.contains(&extent.address))
         .filter_map(|extent| Body::decode(elf, extent))
-        .filter(|body| body.calls(peek.extent.address))
-        .filter(|body| body.stores() && body.arguments() == 3);
-    found.next().filter(|_| found.next().is_none())
+        .filter(|body| body.stores())
+        .filter(|body| match body.arguments() {
+            3 => body.calls(peek.extent.address),
+            // The others are where they were.
+            1 => body.hands_on(peek.extent.address),
+            _ => false,
+        });
+    let only = found.next().filter(|_| found.next().is_none())?;
+    Some(Print { symbol: READ, function: Function::Read, extent: only.extent })
 }
