@@ -49,9 +49,9 @@ pub(super) fn find(elf: &Elf<'_>) -> Option<(&'static Family, Vec<Probe>)> {
         .find(|(_, probes)| !probes.is_empty())
 }
 
-/// A version number at the start of `text`: at least `1.2`, ended by a space or NUL.
+/// A version number at the start of `text`: at least `1.2`, ended by a space, a parenthesis or NUL.
 fn number(text: &[u8]) -> Option<String> {
-    let end = text.iter().take(32).position(|byte| matches!(byte, b' ' | 0))?;
+    let end = text.iter().take(32).position(|byte| matches!(byte, b' ' | b')' | 0))?;
     let word = std::str::from_utf8(text.get(..end)?).ok()?;
     let plausible = word.starts_with(|c: char| c.is_ascii_digit())
         && word.contains('.')

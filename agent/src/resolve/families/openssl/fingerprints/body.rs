@@ -1,14 +1,17 @@
 //! A function, decoded: its error sites, what it calls, how many arguments it takes.
 
 use iced_x86::{
-    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess,
-    OpKind, Register,
+    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+    OpAccess, OpKind, Register,
 };
 
 use crate::resolve::{elf::Elf, sites::Extent};
 
 /// Most bytes of a function that is looked at.
-const LONGEST: u64 = 1 << 16;
+const LONGEST: u64 = 1 << 14;
+
+/// Most error sites of one.
+const SITES: usize = 64;
 
 /// Most instructions of an error site: before and behind the one that refers to a string.
 const SITE: usize = 32;
@@ -17,12 +20,18 @@ const SITE: usize = 32;
 const ARGUMENTS: [Register; 5] =
     [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8];
 
+/// What a function has to leave as it was: it saves them first, and may keep in them what it needs often.
+const KEPT: [Register; 6] =
+    [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
+
 /// The arguments of a call, as far as they are constants.
 pub(super) type Constants = [Option<u64>; 5];
 
 pub(super) struct Body {
     pub(super) extent: Extent,
     instructions: Vec<Instruction>,
+    /// Constants that stay in registers.
+    kept: Vec<(Register, u64)>,
 }
 
 impl Body {
@@ -35,7 +44,8 @@ impl Body {
         let decoder = Decoder::with_ip(64, code, extent.address, DecoderOptions::NONE);
         let instructions: Vec<_> = decoder.into_iter().collect();
         let whole = instructions.iter().all(|instruction| !instruction.is_invalid());
-        whole.then_some(Self { extent, instructions })
+        let kept = KEPT.iter().filter_map(|&register| kept(&instructions, register)).collect();
+        whole.then_some(Self { extent, instructions, kept })
     }
 
     /// The calls that follow a reference to one of the addresses, which are in order: an error is reported
@@ -46,13 +56,13 @@ impl Body {
         };
         let places = self.instructions.iter().enumerate();
         let sites = places.filter(|(_, instruction)| refers(instruction));
-        sites.filter_map(|(at, _)| self.site(at)).collect()
+        sites.take(SITES).filter_map(|(at, _)| self.site(at)).collect()
     }
 
     /// The constant arguments of the call behind an instruction.
     fn site(&self, place: usize) -> Option<Constants> {
         let mut info = InstructionInfoFactory::new();
-        let mut known = Vec::new();
+        let mut known = self.kept.clone();
         let mut at = self.line_to(place);
         for _ in 0..2 * SITE {
             let instruction = self.instructions.get(at)?;
@@ -94,6 +104,29 @@ impl Body {
         self.instructions.iter().any(|instruction| {
             let calls = instruction.is_call_near() || instruction.is_jmp_short_or_near();
             calls && instruction.near_branch_target() == function
+        })
+    }
+
+    /// The functions that it calls directly.
+    pub(super) fn callees(&self) -> impl Iterator<Item = u64> {
+        let calls = self.instructions.iter().filter(|instruction| instruction.is_call_near());
+        calls.map(Instruction::near_branch_target)
+    }
+
+    /// Whether it counts something down that others count too: `CRYPTO_DOWN_REF` (include/internal/refcount.h).
+    pub(super) fn gives_back(&self) -> bool {
+        let minus = |instruction: &Instruction| {
+            gives(instruction).is_some_and(|(_, value)| value.cast_signed() as i32 == -1)
+                || instruction.mnemonic() == Mnemonic::Or
+                    && instruction.op_kinds().any(|kind| kind == OpKind::Immediate8to32)
+        };
+        self.instructions.iter().any(|instruction| {
+            instruction.has_lock_prefix()
+                && match instruction.mnemonic() {
+                    Mnemonic::Sub | Mnemonic::Dec => true,
+                    Mnemonic::Xadd => self.instructions.iter().any(minus),
+                    _ => false,
+                }
         })
     }
 
@@ -198,6 +231,26 @@ fn writes(access: OpAccess) -> bool {
     )
 }
 
+/// The constant that a register is given, if it is given no other before it is restored.
+fn kept(instructions: &[Instruction], register: Register) -> Option<(Register, u64)> {
+    let mut info = InstructionInfoFactory::new();
+    let mut value = None;
+    for instruction in instructions {
+        let mut used = info.info(instruction).used_registers().iter();
+        let written =
+            used.any(|used| used.register().full_register() == register && writes(used.access()));
+        if !written || instruction.mnemonic() == Mnemonic::Pop {
+            continue;
+        }
+        let given = gives(instruction)?;
+        if value.is_some_and(|value| value != given) {
+            return None;
+        }
+        value = Some(given);
+    }
+    value
+}
+
 /// The register that an instruction gives a constant, and the constant.
 fn gives(instruction: &Instruction) -> Option<(Register, u64)> {
     let register = instruction.op0_register().full_register();
@@ -226,9 +279,16 @@ fn learn(
     instruction: &Instruction,
     info: &mut InstructionInfoFactory,
 ) {
+    let copied = match instruction.code() {
+        Code::Mov_r64_rm64 | Code::Mov_rm64_r64 => known
+            .iter()
+            .find(|(register, _)| *register == instruction.op1_register())
+            .map(|&(_, value)| (instruction.op0_register(), value)),
+        _ => None,
+    };
     let written = info.info(instruction).used_registers();
     for used in written.iter().filter(|used| writes(used.access())) {
         known.retain(|(register, _)| *register != used.register().full_register());
     }
-    known.extend(gives(instruction));
+    known.extend(gives(instruction).or(copied.filter(|(register, _)| *register != Register::None)));
 }

@@ -6,8 +6,9 @@
 //! each is the only one that it can be, begins where a call begins, and takes as many arguments as it
 //! must; other code calls them. Anything else is refused.
 //!
-//! `SSL_free` reports no error. `SSL_new` is probed in its place: an object that it gives is of a new connection,
-//! so what was at the same address before has ended. That it has is told then, or when the process ends.
+//! `SSL_free` reports no error. `SSL_new` is probed for it: an object that it gives is of a new connection, so
+//! what was at the same address before has ended. Where `SSL_free` is not found otherwise (`openssl.rs`) that
+//! is told only then, or when the process ends.
 //!
 //! Only for x86-64. Error sites that the compiler has moved out of the function, or whose strings
 //! were left out (`no-filenames`), are not found.
@@ -47,7 +48,7 @@ impl Print {
     /// One whose arguments are as they must be.
     fn of(body: &Body, symbol: &'static str, function: Function) -> Option<Self> {
         let taken = match function {
-            Function::New | Function::Shutdown => 1..=1,
+            Function::New | Function::Free | Function::Shutdown => 1..=1,
             Function::Read | Function::Write => 3..=3,
             Function::ReadEx | Function::WriteEx => 4..=4,
             // Before 3.2 it has no use for the last.
@@ -70,7 +71,7 @@ pub(crate) fn find(elf: &Elf<'_>, file: &File) -> Option<(&'static str, Vec<Prob
         return None;
     }
     let suspects = suspects(elf, file);
-    let (name, prints) = match openssl::find(&suspects) {
+    let (name, prints) = match openssl::find(elf, &suspects) {
         Some(prints) => ("openssl", prints),
         None => ("boringssl", boringssl::find(elf, file, &suspects)?),
     };

@@ -5,9 +5,12 @@
 //! writes. Each is probed, so none is missed; which of them has four arguments, and which five, its
 //! code says.
 
+use std::collections::BTreeSet;
+
 use tlstap_ebpf::Function;
 
-use super::{Print, Suspect, site::Site, texts::Name};
+use super::{Print, Suspect, body::Body, site::Site, texts::Name, unwind};
+use crate::resolve::elf::Elf;
 
 /// Most functions that one may have been put into: three that write, and itself.
 const COPIES: usize = 4;
@@ -38,10 +41,11 @@ const REST: [(Name, &str, Function); 2] = [
     (Name::Shutdown, "SSL_shutdown", Function::Shutdown),
 ];
 
-pub(super) fn find(suspects: &[Suspect]) -> Option<Vec<Print>> {
+pub(super) fn find(elf: &Elf<'_>, suspects: &[Suspect]) -> Option<Vec<Print>> {
     let mut prints = side(suspects, &WRITE)?;
     prints.extend(side(suspects, &READ)?);
     prints.push(new(suspects)?);
+    prints.extend(free(elf, suspects));
     for (name, symbol, function) in REST {
         let mut found = naming(suspects, name);
         let only = found.next().filter(|_| found.next().is_none());
@@ -60,30 +64,43 @@ fn naming(suspects: &[Suspect], name: Name) -> impl Iterator<Item = &Suspect> {
     suspects.iter().filter(move |suspect| suspect.sites.contains(&Site::Named(name)))
 }
 
+/// `SSL_free`, which what makes an object calls when it fails: of its callees the only one that gives back a
+/// reference. Where it is none of them nothing is lost: what is told of it is an object that is not known.
+fn free(elf: &Elf<'_>, suspects: &[Suspect]) -> Option<Print> {
+    let makers = [Name::New, Name::NewInner].map(|name| naming(suspects, name));
+    let callees = makers.into_iter().flatten().flat_map(|suspect| suspect.body.callees());
+    let callees: BTreeSet<_> = callees.collect();
+    let functions = unwind::functions(elf, &callees.iter().copied().collect::<Vec<_>>());
+    let mut found = functions
+        .into_iter()
+        .filter(|extent| callees.contains(&extent.address))
+        .filter_map(|extent| Body::decode(elf, extent))
+        .filter(Body::gives_back);
+    let only = found.next().filter(|_| found.next().is_none())?;
+    Print::of(&only, "SSL_free", Function::Free)
+}
+
 fn side(suspects: &[Suspect], side: &Side) -> Option<Vec<Print>> {
     let (name, symbol, function) = side.plain;
     let mut found = naming(suspects, name);
-    let plain = found.next().filter(|_| found.next().is_none())?;
-    let inner: Vec<_> = naming(suspects, side.internal.0).collect();
-    let is_plain = |suspect: &&Suspect| suspect.body.extent.address == plain.body.extent.address;
-    let mut others = inner.iter().filter(|suspect| !is_plain(suspect));
-    if inner.len() > COPIES {
+    let plain = &found.next().filter(|_| found.next().is_none())?.body;
+    let inner = naming(suspects, side.internal.0).map(|suspect| &suspect.body);
+    let (own, others): (Vec<_>, Vec<_>) =
+        inner.partition(|body| body.extent.address == plain.extent.address);
+    if others.len() >= COPIES {
         return None;
     }
-    let own = || Print::of(&plain.body, symbol, function);
     // It has no other behind it (1.0, 1.1.0), has it within itself, or calls it.
-    let covered = !inner.is_empty() && !inner.iter().any(|suspect| is_plain(suspect));
-    if covered && !others.clone().any(|other| plain.body.calls(other.body.extent.address)) {
+    let whole = others.is_empty() || !own.is_empty();
+    if !whole && !others.iter().any(|other| plain.calls(other.extent.address)) {
         return None;
     }
-    let layout = |suspect: &&Suspect| {
-        side.layouts
-            .iter()
-            .find_map(|&function| Print::of(&suspect.body, side.internal.1, function))
+    let layout = |body: &&Body| {
+        side.layouts.iter().find_map(|&function| Print::of(body, side.internal.1, function))
     };
-    let mut prints: Vec<Print> = others.by_ref().map(layout).collect::<Option<_>>()?;
-    if !covered {
-        prints.push(own()?);
+    let mut prints = others.iter().map(layout).collect::<Option<Vec<_>>>()?;
+    if whole {
+        prints.push(Print::of(plain, symbol, function)?);
     }
     Some(prints)
 }

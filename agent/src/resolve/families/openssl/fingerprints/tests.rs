@@ -65,7 +65,8 @@ fn check(whole: &Path, library: &str) {
         assert_eq!(probe.method, Method::Fingerprint);
         assert_eq!(symbols.get(probe.symbol), Some(&probe.offset), "{} of {whole:?}", probe.symbol);
     }
-    for needed in NEEDED {
+    let free = (library == "openssl").then_some("SSL_free");
+    for needed in NEEDED.into_iter().chain(free) {
         assert!(probes.iter().any(|probe| probe.symbol.contains(needed)), "{needed} of {whole:?}");
     }
 }
@@ -128,12 +129,19 @@ fn nothing_in_other_files() {
         let Ok(file) = File::open(&path) else { continue };
         let cache = ReadCache::new(file.try_clone().unwrap());
         let Ok(elf) = Elf::parse(&cache) else { continue };
-        let known = symbols(&path);
         if let Some((name, probes)) = super::find(&elf, &file) {
             assert!(!probes.is_empty(), "{path:?}: {name}");
+            let known = symbols(&path);
             for probe in probes {
-                let offset = known.get(probe.symbol);
-                assert!(offset == Some(&probe.offset), "{path:?}: {name}: {}", probe.symbol);
+                // What the compiler has put into others has the same error sites.
+                let is_its = |&(symbol, offset): &(&String, &u64)| {
+                    *offset == probe.offset
+                        && (symbol == probe.symbol || probe.symbol.ends_with("_internal"))
+                };
+                let symbol = known.iter().find(is_its);
+                let found =
+                    symbol.is_some_and(|(symbol, _)| symbol.to_lowercase().starts_with("ssl_"));
+                assert!(found, "{path:?}: {name}: {}", probe.symbol);
             }
         }
         count += 1;

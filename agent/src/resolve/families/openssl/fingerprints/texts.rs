@@ -4,18 +4,19 @@ use std::fs::File;
 
 use memchr::memmem::Finder;
 
-use crate::resolve::elf::Elf;
+use crate::resolve::elf::{Elf, Segment};
 
 use super::scan;
 
 /// What OpenSSL 3 and later tell of themselves where they report an error: `__func__` (include/openssl/err.h,
 /// `ERR_raise`).
-const NAMES: [(&[u8], Name); 7] = [
+const NAMES: [(&[u8], Name); 8] = [
     (b"\0SSL_read\0", Name::Read),
     (b"\0SSL_write\0", Name::Write),
     (b"\0ssl_read_internal\0", Name::ReadInternal),
     (b"\0ssl_write_internal\0", Name::WriteInternal),
     (b"\0SSL_new\0", Name::New),
+    (b"\0ossl_ssl_connection_new_int\0", Name::NewInner),
     (b"\0SSL_shutdown\0", Name::Shutdown),
     (b"\0SSL_sendfile\0", Name::Sendfile),
 ];
@@ -38,6 +39,8 @@ pub(super) enum Name {
     ReadInternal,
     WriteInternal,
     New,
+    /// What the object is made by, since 3.2.
+    NewInner,
     Shutdown,
     Sendfile,
 }
@@ -61,8 +64,7 @@ impl Texts {
         let names = NAMES.map(|(text, name)| (Finder::new(text), name));
         let files = FILES.map(|(text, line)| (Finder::new(text), line));
         let mut found = Self::default();
-        let segments = elf.segments().filter(|segment| !segment.writable);
-        scan::pieces(file, segments, LONGEST, |address, piece| {
+        scan::pieces(file, constant(elf), LONGEST, |address, piece| {
             for (finder, name) in &names {
                 let places =
                     finder.find_iter(piece).map(|at| (address.wrapping_add(at as u64 + 1), *name));
@@ -92,6 +94,16 @@ impl Texts {
     pub(super) fn file(&self, address: u64) -> Option<Line> {
         self.files.iter().find(|known| known.0 == address).map(|&(_, line)| line)
     }
+}
+
+/// Where constants are: apart from code, or with it if nothing is apart.
+fn constant(elf: &Elf<'_>) -> impl Iterator<Item = Segment> {
+    let is_apart = |segment: &Segment| !segment.writable && !segment.executable;
+    let apart = elf.segments().any(|segment| is_apart(&segment));
+    elf.segments().filter(move |segment| match apart {
+        true => is_apart(segment),
+        false => !segment.writable,
+    })
 }
 
 /// Pieces overlap, so that a place may come twice.

@@ -11,6 +11,9 @@ use crate::resolve::{elf::Elf, sites::Extent};
 /// Most functions of a file that are looked at: Chromium has 600,000.
 const MOST: usize = 1 << 20;
 
+/// Most functions that are given: some 60 of BoringSSL refer to its source's name.
+const SOME: usize = 256;
+
 /// The number of the stack pointer, and where the frame of the caller is in a function's first instruction
 /// (System V ABI for AMD64, version 1.0, figure 3.36 and section 3.2.2): the return address is on top.
 const STACK: Register = Register(7);
@@ -35,6 +38,9 @@ pub(super) fn functions(elf: &Elf<'_>, addresses: &[u64]) -> Vec<Extent> {
             continue;
         };
         let extent = Extent { address: entry.initial_address(), size: entry.len() };
+        if found.len() == SOME {
+            break;
+        }
         if holds(extent, addresses) && is_called(&entry, &section, &bases, &mut context) {
             found.push(extent);
         }
