@@ -31,6 +31,7 @@ crate::tests![
     on_aws_lc,
     one_static_binary,
     connections_at_one_address,
+    boringssls_connections_at_one_address,
     listed_as_found_by_fingerprint,
 ];
 
@@ -109,11 +110,10 @@ fn one_static_binary(node: &Node) -> Result<()> {
     odd::from_scratch(node, folder.path(), &[("/tls/path", json!("/talk"))])
 }
 
-/// `SSL_free` is not found, and objects come where others were: each connection is one of its own all the
-/// same.
-fn connections_at_one_address(node: &Node) -> Result<()> {
+/// Objects come where others were, and each connection is one of its own all the same.
+fn at_one_address(node: &Node, linked: &Linked) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let binary = exact(folder.path(), &Linked::archives(&[]))?;
+    let binary = exact(folder.path(), linked)?;
     let _first = by(&binary).start(&[])?;
     let mut session = Session::start(node, &[], 64)?;
     let flags = ["--sets", "30", "--tcp"];
@@ -124,6 +124,15 @@ fn connections_at_one_address(node: &Node) -> Result<()> {
     ensure!(objects.len() < ends.len(), "no address was used again");
     account::whole(&told)?;
     session.stop()
+}
+
+fn connections_at_one_address(node: &Node) -> Result<()> {
+    at_one_address(node, &Linked::archives(&[]))
+}
+
+/// Of BoringSSL `SSL_free` is not found, so `SSL_new` tells.
+fn boringssls_connections_at_one_address(node: &Node) -> Result<()> {
+    at_one_address(node, &Library::BoringSsl.linked()?)
 }
 
 fn listed_as_found_by_fingerprint(node: &Node) -> Result<()> {

@@ -20,6 +20,9 @@ const SITE: usize = 32;
 const ARGUMENTS: [Register; 5] =
     [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8];
 
+/// An `int`.
+const MINUS_ONE: u64 = u32::MAX as u64;
+
 /// What a function has to leave as it was: it saves them first, and may keep in them what it needs often.
 const KEPT: [Register; 6] =
     [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
@@ -116,7 +119,7 @@ impl Body {
     /// Whether it counts something down that others count too: `CRYPTO_DOWN_REF` (include/internal/refcount.h).
     pub(super) fn gives_back(&self) -> bool {
         let minus = |instruction: &Instruction| {
-            gives(instruction).is_some_and(|(_, value)| value.cast_signed() as i32 == -1)
+            gives(instruction).is_some_and(|(_, value)| value & MINUS_ONE == MINUS_ONE)
                 || instruction.mnemonic() == Mnemonic::Or
                     && instruction.op_kinds().any(|kind| kind == OpKind::Immediate8to32)
         };
