@@ -116,21 +116,29 @@ impl Body {
         calls.map(Instruction::near_branch_target)
     }
 
-    /// Whether it counts something down that others count too: `CRYPTO_DOWN_REF` (include/internal/refcount.h).
+    /// Whether it counts down what others count in its first argument, before all else: `CRYPTO_DOWN_REF`
+    /// (include/internal/refcount.h).
     pub(super) fn gives_back(&self) -> bool {
-        let minus = |instruction: &Instruction| {
-            gives(instruction).is_some_and(|(_, value)| value & MINUS_ONE == MINUS_ONE)
-                || instruction.mnemonic() == Mnemonic::Or
-                    && instruction.op_kinds().any(|kind| kind == OpKind::Immediate8to32)
-        };
-        self.instructions.iter().any(|instruction| {
-            instruction.has_lock_prefix()
-                && match instruction.mnemonic() {
-                    Mnemonic::Sub | Mnemonic::Dec => true,
-                    Mnemonic::Xadd => self.instructions.iter().any(minus),
-                    _ => false,
-                }
-        })
+        let mut info = InstructionInfoFactory::new();
+        let before = self.instructions.iter().take_while(|instruction| {
+            !instruction.is_call_near() && instruction.flow_control() != FlowControl::IndirectCall
+        });
+        let mut minus = false;
+        for instruction in before {
+            if instruction.has_lock_prefix() {
+                return instruction.memory_base() == Register::RDI
+                    && match instruction.mnemonic() {
+                        Mnemonic::Sub | Mnemonic::Dec => true,
+                        Mnemonic::Xadd => minus,
+                        _ => false,
+                    };
+            }
+            if moves(instruction, Register::RDI, &mut info) {
+                return false;
+            }
+            minus |= is_minus_one(instruction);
+        }
+        false
     }
 
     /// Whether it calls the function with its own second and third argument, which stand where they stood
@@ -142,10 +150,9 @@ impl Body {
             {
                 return instruction.near_branch_target() == function;
             }
-            let moved = info.info(instruction).used_registers().iter().any(|used| {
-                let register = used.register().full_register();
-                writes(used.access()) && matches!(register, Register::RSI | Register::RDX)
-            });
+            let moved = [Register::RSI, Register::RDX]
+                .into_iter()
+                .any(|register| moves(instruction, register, &mut info));
             if moved {
                 return false;
             }
@@ -234,15 +241,26 @@ fn writes(access: OpAccess) -> bool {
     )
 }
 
+/// Whether an instruction changes a register.
+fn moves(instruction: &Instruction, register: Register, info: &mut InstructionInfoFactory) -> bool {
+    let mut used = info.info(instruction).used_registers().iter();
+    used.any(|used| used.register().full_register() == register && writes(used.access()))
+}
+
+/// `mov r32, -1`, `or r32, -1`.
+fn is_minus_one(instruction: &Instruction) -> bool {
+    gives(instruction).is_some_and(|(_, value)| value & MINUS_ONE == MINUS_ONE)
+        || instruction.mnemonic() == Mnemonic::Or
+            && instruction.op_kinds().any(|kind| kind == OpKind::Immediate8to32)
+}
+
 /// The constant that a register is given, if it is given no other before it is restored.
 fn kept(instructions: &[Instruction], register: Register) -> Option<(Register, u64)> {
     let mut info = InstructionInfoFactory::new();
     let mut value = None;
     for instruction in instructions {
-        let mut used = info.info(instruction).used_registers().iter();
-        let written =
-            used.any(|used| used.register().full_register() == register && writes(used.access()));
-        if !written || instruction.mnemonic() == Mnemonic::Pop {
+        let is_written = moves(instruction, register, &mut info);
+        if !is_written || instruction.mnemonic() == Mnemonic::Pop {
             continue;
         }
         let given = gives(instruction)?;

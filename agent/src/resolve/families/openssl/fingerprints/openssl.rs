@@ -64,8 +64,8 @@ fn naming(suspects: &[Suspect], name: Name) -> impl Iterator<Item = &Suspect> {
     suspects.iter().filter(move |suspect| suspect.sites.contains(&Site::Named(name)))
 }
 
-/// `SSL_free`, which what makes an object calls when it fails: of its callees the only one that gives back a
-/// reference. Where it is none of them nothing is lost: what is told of it is an object that is not known.
+/// `SSL_free`, which what makes an object calls when it fails: of its callees the only one that first gives back a
+/// reference to its argument.
 fn free(elf: &Elf<'_>, suspects: &[Suspect]) -> Option<Print> {
     let makers = [Name::New, Name::NewInner].map(|name| naming(suspects, name));
     let callees = makers.into_iter().flatten().flat_map(|suspect| suspect.body.callees());
