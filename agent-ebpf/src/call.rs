@@ -1,8 +1,8 @@
 //! Calls in flight: what the arguments were at entry, kept until the call returns.
 //!
-//! Of the calls of one thread on one TLS object only the outermost counts, so that no byte is
-//! counted twice: `SSL_read_ex` may call `SSL_read`. A call inside a call on *another* object is
-//! TLS inside TLS, and is followed too, one level deep.
+//! Of the calls of one thread on one TLS object in one direction only the outermost counts, so that no
+//! byte is counted twice: `SSL_read_ex` may call `SSL_read`. A call inside a call on *another* object is
+//! TLS inside TLS, and is followed too, one level deep; likewise a write inside a read.
 //!
 //! Where a function that reads still has its arguments near its end, it is looked at there only
 //! ([`call_end`]): one hit instead of two, and nothing is kept.
@@ -156,15 +156,15 @@ impl Thread {
             *outer = call;
             return Kept::Yes;
         }
-        if outer.object == call.object {
+        if is_part(outer, &call) {
             return Kept::Within;
         }
-        // It is made inside another, on another object.
+        // It is made inside another, on another object, or by what the library calls back.
         if inner.stack == 0 || inner.stack == call.stack || !is_alive(inner.stack, call.stack) {
             *inner = call;
             return Kept::Yes;
         }
-        if inner.object == call.object { Kept::Within } else { Kept::TooDeep }
+        if is_part(inner, &call) { Kept::Within } else { Kept::TooDeep }
     }
 
     /// Ends the call that was entered with this stack pointer.
@@ -186,6 +186,15 @@ impl Thread {
     pub(crate) fn inner(&self) -> Option<u64> {
         (self.inner.stack != 0).then_some(self.inner.object)
     }
+}
+
+/// Whether a call belongs to one that it is made in: on the same object, in the same direction. Node writes
+/// while it reads: the library calls it back when the handshake is done.
+fn is_part(outer: &Call, call: &Call) -> bool {
+    let function = |call: &Call| Cookie::from_bits(call.cookie).map(|cookie| cookie.function);
+    let (Some(around), Some(inside)) = (function(outer), function(call)) else { return false };
+    let same = around != Function::Handshake && around.direction() == inside.direction();
+    outer.object == call.object && (same || inside == Function::Handshake)
 }
 
 /// Whether a call that was entered with this stack pointer can still return.
@@ -219,6 +228,9 @@ fn leave(ctx: &RetProbeContext) -> Option<()> {
     let began = connection::began(tgid, Some(known));
     let call = known.end(machine::stack_at_entry(ctx.as_ptr()))?;
     let function = Cookie::from_bits(call.cookie)?.function;
+    if function == Function::New {
+        return connection::end(thread, ctx.ret::<u64>());
+    }
     let moved = moved_bytes(function, call.length, ctx.ret::<u64>())?;
     let connection = connection::find(tgid, call.object, began)?;
     // First, so that what the agent makes of the bytes can wait for the socket.
@@ -308,7 +320,7 @@ fn take(ctx: &ProbeContext) -> Option<()> {
 /// How many bytes the call moved; `None` when it failed or moved none.
 fn moved_bytes(function: Function, length: u64, result: u64) -> Option<u64> {
     match function {
-        Function::Peek | Function::Handshake | Function::Uncork => return None,
+        Function::Peek | Function::Handshake | Function::Uncork | Function::New => return None,
         Function::Sendfile
         | Function::WriteVectors
         | Function::WriteVectorsFrom

@@ -136,23 +136,22 @@ pub(crate) fn object_free(ctx: ProbeContext) -> u32 {
 
 fn free(ctx: &ProbeContext) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
-    let key = ConnectionKey { object: ctx.arg(0)?, tgid: (thread >> 32) as u32, pad: 0 };
-    // SAFETY: the entry is copied before it is removed.
-    let connection = unsafe { CONNECTIONS.get(&key) }.copied()?;
+    let object = ctx.arg(0)?;
     // OpenSSL clears an object once more when its handshake begins.
-    if machine::function(ctx.as_ptr()) == Some(Function::Clear) && connection.offset == [0, 0] {
-        return None;
+    if machine::function(ctx.as_ptr()) == Some(Function::Clear) {
+        let key = ConnectionKey { object, tgid: (thread >> 32) as u32, pad: 0 };
+        known(&key).filter(|connection| connection.offset != [0, 0])?;
     }
-    remove(thread, &key, &connection);
-    Some(())
+    end(thread, object)
 }
 
-/// Ends the connection of a TLS object, if there is one.
-pub(crate) fn end(thread: u64, key: &ConnectionKey) {
+/// Ends the connection of the TLS object, if there is one.
+pub(crate) fn end(thread: u64, object: u64) -> Option<()> {
+    let key = ConnectionKey { object, tgid: (thread >> 32) as u32, pad: 0 };
     // SAFETY: the entry is copied before it is removed.
-    if let Some(connection) = unsafe { CONNECTIONS.get(key) }.copied() {
-        remove(thread, key, &connection);
-    }
+    let connection = unsafe { CONNECTIONS.get(&key) }.copied()?;
+    remove(thread, &key, &connection);
+    Some(())
 }
 
 fn remove(thread: u64, key: &ConnectionKey, connection: &Connection) {

@@ -100,7 +100,7 @@ pub(crate) fn go_handshake(ctx: ProbeContext) -> u32 {
     // One of which only a call was missed has not begun yet.
     let begun = |known: &mut Connection| known.offset != [0, 0] || known.binding == binding::KNOWN;
     if connection::known(&key).is_some_and(begun) {
-        connection::end(thread, &key);
+        let _ = connection::end(thread, key.object);
     }
     let _ = CLOSED.remove(&key);
     let _ = enter(&ctx);
@@ -218,7 +218,7 @@ fn tell(thread: u64, call: &Call, function: Function, moved: u64) -> Option<()> 
     emit::call(thread, call, function, moved, connection);
     // What was read before, or had come already: nothing else ends this.
     if late {
-        connection::end(thread, &key);
+        let _ = connection::end(thread, key.object);
     }
     Some(())
 }
@@ -229,7 +229,7 @@ pub(crate) fn go_close(ctx: ProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     let tgid = (thread >> 32) as u32;
     let key = ConnectionKey { object: machine::go(ctx.as_ptr()).receiver, tgid, pad: 0 };
-    connection::end(thread, &key);
+    let _ = connection::end(thread, key.object);
     if !task::ignored(tgid) {
         // SAFETY: plain helper without arguments.
         let now = unsafe { bpf_ktime_get_ns() };

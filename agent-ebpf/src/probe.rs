@@ -78,6 +78,9 @@ pub enum Function {
     /// `fn CommonState::take_received_plaintext(&mut self, Payload)` of rustls 0.23, at its entry: behind
     /// a word, the second argument points to address and length.
     TakePlaintext = 33,
+    /// `SSL *SSL_new(SSL_CTX *)`: the result is an object, of another connection than one that was at its
+    /// address before. For libraries whose `SSL_free` is not found.
+    New = 50,
 }
 
 impl Function {
@@ -113,6 +116,7 @@ impl Function {
             25 => Some(Self::WriteVectorsFrom),
             32 => Some(Self::WriteChunks),
             33 => Some(Self::TakePlaintext),
+            50 => Some(Self::New),
             _ => None,
         }
     }
@@ -157,7 +161,10 @@ impl Function {
     /// Whether a call is followed from its entry to its return.
     pub const fn is_followed(self) -> bool {
         (self.carries_payload() && !matches!(self, Self::TakePlaintext))
-            || matches!(self, Self::Sendfile | Self::Peek | Self::Handshake | Self::Uncork)
+            || matches!(
+                self,
+                Self::Sendfile | Self::Peek | Self::Handshake | Self::Uncork | Self::New
+            )
     }
 
     /// The argument, counted from 0, through which the length comes back: a `size_t *`. `None`

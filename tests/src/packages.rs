@@ -13,16 +13,21 @@ use crate::{docker::cache, tool};
 
 /// Debian's Python, with packages of PyPI.
 pub fn python(packages: &[&str]) -> Result<Command> {
-    let folder = unpacked("python", packages, |into| {
-        let mut install = tool::command("pip3", ["install", "--quiet", "--only-binary", ":all:"])?;
-        install.args(["--disable-pip-version-check", "--root-user-action", "ignore", "--target"]);
-        install.arg(into).args(packages);
-        Ok(install)
-    })?;
+    let folder = of_python(packages)?;
     // As it is found first, and never with packages of this machine's users.
     let mut command = tool::command("python3", ["-s", "-B"])?;
     command.env("PYTHONPATH", folder);
     Ok(command)
+}
+
+/// The folder with packages of PyPI, for Debian's Python.
+pub fn of_python(packages: &[&str]) -> Result<PathBuf> {
+    unpacked("python", packages, |into| {
+        let mut install = tool::command("pip3", ["install", "--quiet", "--only-binary", ":all:"])?;
+        install.args(["--disable-pip-version-check", "--root-user-action", "ignore", "--target"]);
+        install.arg(into).args(packages);
+        Ok(install)
+    })
 }
 
 /// Node, with packages of npm.

@@ -49,7 +49,7 @@ impl Talk {
     }
 
     /// The libssl that the linker found for it.
-    fn shared_library(&self) -> Result<PathBuf> {
+    pub fn shared_library(&self) -> Result<PathBuf> {
         let needed = tool::run(tool::command("ldd", [&self.binary])?)?;
         let line = needed.lines().find(|line| line.contains("libssl.so.3"));
         let path = line.and_then(|line| line.split_whitespace().nth(2));

@@ -37,7 +37,7 @@ const COUNT: usize = 200;
 const COUNT_TEXT: &str = "200";
 
 /// The ends of a connection: (local, peer), each as (address, port).
-type Ends = ((String, u64), (String, u64));
+pub(crate) type Ends = ((String, u64), (String, u64));
 
 /// How many connections must have addresses, of a hundred.
 #[derive(Clone, Copy)]
@@ -47,7 +47,7 @@ enum Share {
 }
 
 /// nginx, which logs the addresses of each request.
-fn nginx(docker: &Docker, options: &[&str]) -> Result<Container> {
+pub(crate) fn nginx(docker: &Docker, options: &[&str]) -> Result<Container> {
     let run = docker.run("nginx")?.network(docker.network()).options(options);
     let server = run.start(&["nginx", "-c", "/fixture/nginx.conf"])?;
     server.wait_for_log("start worker process")?;
@@ -55,7 +55,7 @@ fn nginx(docker: &Docker, options: &[&str]) -> Result<Container> {
 }
 
 /// What a program said of its connections, by path.
-fn reported(said: &str) -> Result<BTreeMap<String, Ends>> {
+pub(crate) fn reported(said: &str) -> Result<BTreeMap<String, Ends>> {
     let lines = said.lines().filter(|line| line.starts_with('{'));
     lines
         .map(|line| {
@@ -74,7 +74,7 @@ fn reported(said: &str) -> Result<BTreeMap<String, Ends>> {
 }
 
 /// The addresses in an event; `None` when they are absent.
-fn ends(event: &Value) -> Option<Ends> {
+pub(crate) fn ends(event: &Value) -> Option<Ends> {
     let end = |end: &str| {
         let address = text(event, &format!("/network/{end}/address"))?.to_owned();
         Some((address, number(event, &format!("/network/{end}/port"))?))

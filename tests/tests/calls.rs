@@ -80,11 +80,12 @@ fn each_in_its_way(node: &Node) -> Result<()> {
 
 fn each_by(node: &Node, links: &str) -> Result<()> {
     let (pid, events, _) = run(node, &["--links", links])?;
-    let wanted: [(&str, &[&str]); 8] = [
+    let wanted: [(&str, &[&str]); 9] = [
         ("plain", &["100a"]),
         ("sendfile", &["100a, 5000 kernel-tls, 50b"]),
         ("within", &["300w"]),
         ("inside", &["70o", "60i, 10j"]),
+        ("back", &["90k", "20b"]),
         ("longjump", &["30l, 30l, 20m"]),
         ("peek", &["80p"]),
         ("clear", &["10c", "20d", "30e"]),

@@ -1,6 +1,6 @@
 //! gRPC: what a client prints of its calls is what is told.
 //!
-//! grpcio has a BoringSSL without symbols, so it is seen by its peer, which is Node.
+//! grpcio has a BoringSSL without symbols.
 
 use std::process::Command;
 
@@ -15,10 +15,19 @@ use tlstap_tests::{
     tool,
 };
 
-crate::tests![node_and_node, grpcio_calls_node, node_calls_grpcio, messages_by_name_and_number];
+crate::tests![
+    node_and_node,
+    grpcio_calls_node,
+    node_calls_grpcio,
+    grpcio_and_grpcio,
+    messages_by_name_and_number
+];
 
 /// Unary, with streams of the server, of the client, of both, and one that fails.
 const CALLS: [&str; 5] = ["Add", "List", "Fill", "Chat", "Fail"];
+
+/// Whose calls are told.
+const BOTH: [&str; 2] = ["client", "server"];
 
 /// A call as a client prints it.
 #[derive(Deserialize)]
@@ -135,13 +144,17 @@ fn messages(tlstap: &Node, options: &[&str], items: &[Value]) -> Result<()> {
 }
 
 fn node_and_node(tlstap: &Node) -> Result<()> {
-    captured(tlstap, node("server.js")?, node("client.js")?, &["client", "server"])
+    captured(tlstap, node("server.js")?, node("client.js")?, &BOTH)
 }
 
 fn grpcio_calls_node(tlstap: &Node) -> Result<()> {
-    captured(tlstap, node("server.js")?, grpcio("client.py")?, &["server"])
+    captured(tlstap, node("server.js")?, grpcio("client.py")?, &BOTH)
 }
 
 fn node_calls_grpcio(tlstap: &Node) -> Result<()> {
-    captured(tlstap, grpcio("server.py")?, node("client.js")?, &["client"])
+    captured(tlstap, grpcio("server.py")?, node("client.js")?, &BOTH)
+}
+
+fn grpcio_and_grpcio(tlstap: &Node) -> Result<()> {
+    captured(tlstap, grpcio("server.py")?, grpcio("client.py")?, &BOTH)
 }

@@ -8,6 +8,7 @@ mod web;
 mod websockets;
 
 mod addresses;
+mod bundled;
 mod calls;
 mod changed;
 mod cost;
@@ -98,6 +99,8 @@ const ALL: &[&[(&str, Test)]] = &[
     pair::TESTS,
     programs::TESTS,
     addresses::TESTS,
+    bundled::TESTS,
+    bundled::stripped::TESTS,
     exchanges::TESTS,
     databases::TESTS,
     databases::mongodb::TESTS,

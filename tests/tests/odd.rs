@@ -143,7 +143,7 @@ fn linked_to_musl(node: &Node) -> Result<()> {
 }
 
 /// Holds `/talk` to be captured and named in a container that has these files and no others.
-fn from_scratch(node: &Node, root: &Path, tls: &[(&str, Value)]) -> Result<()> {
+pub(crate) fn from_scratch(node: &Node, root: &Path, tls: &[(&str, Value)]) -> Result<()> {
     let docker = node.docker()?;
     fs::write(root.join("text"), "ping")?;
     let image = docker.derive("FROM scratch\nCOPY . /\n", root)?;

@@ -68,6 +68,17 @@ pub(crate) struct Elf<'d> {
     and_more: Cell<bool>,
 }
 
+/// A part of the file that is loaded into memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    pub(crate) address: u64,
+    pub(crate) offset: u64,
+    /// Bytes, as the file says.
+    pub(crate) len: u64,
+    pub(crate) writable: bool,
+    pub(crate) executable: bool,
+}
+
 impl<'d> Elf<'d> {
     pub(crate) fn parse(source: &'d Source) -> Result<Self, ElfError> {
         let ident = source.read_bytes_at(0, 16).map_err(|()| ElfError::NotElf)?;
@@ -228,6 +239,18 @@ impl<'d> Elf<'d> {
                 return None;
             }
             segment.p_offset(self.endian).checked_add(inside)
+        })
+    }
+
+    /// What of the file is loaded.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
+        let loaded = |segment: &&ProgramHeader64<_>| segment.p_type(self.endian) == elf::PT_LOAD;
+        self.segments.iter().filter(loaded).map(|segment| Segment {
+            address: segment.p_vaddr(self.endian),
+            offset: segment.p_offset(self.endian),
+            len: segment.p_filesz(self.endian),
+            writable: segment.p_flags(self.endian).contains(elf::PF_W),
+            executable: segment.p_flags(self.endian).contains(elf::PF_X),
         })
     }
 

@@ -57,6 +57,8 @@ pub enum Method {
     Pclntab,
     /// As one of those that the library puts into a table of methods.
     Table,
+    /// By the errors that it reports, in a file without symbols for it.
+    Fingerprint,
 }
 
 impl Method {
@@ -71,6 +73,7 @@ impl Method {
             Self::Callee => "callee",
             Self::Pclntab => "pclntab",
             Self::Table => "table",
+            Self::Fingerprint => "fingerprint",
         }
     }
 }
@@ -182,10 +185,26 @@ impl Resolver {
             return known;
         }
         self.layers.complete(source, &mut elf, place);
-        let Some((family, probes)) = families::find(&elf) else { return marks::recognise(&elf) };
-        let resolution = Resolution::Library { name: family.name, probes };
+        let resolution = match families::find(&elf) {
+            Some((family, probes)) => Resolution::Library { name: family.name, probes },
+            None => unnamed(&elf, source, marks::recognise(&elf)),
+        };
+        if !matches!(resolution, Resolution::Library { .. }) {
+            return resolution;
+        }
         self.plans.add(source, &elf, &resolution);
         resolution
+    }
+}
+
+/// What a file is in which nothing has a name: a library that is stripped may be found all the same.
+fn unnamed(elf: &Elf<'_>, source: &Source, recognised: Resolution) -> Resolution {
+    if !matches!(recognised, Resolution::Skipped { reason: Reason::Stripped, .. }) {
+        return recognised;
+    }
+    match families::fingerprints(elf, source) {
+        Some((name, probes)) => Resolution::Library { name, probes },
+        None => recognised,
     }
 }
 

@@ -94,7 +94,7 @@ impl Source {
     }
 
     /// Fills a buffer from an offset on.
-    pub(super) fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    pub(crate) fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.bytes.fill(buffer, offset)
     }
 

@@ -22,7 +22,12 @@ crate::tests![
 ];
 
 /// The operations of a side, by their text.
-fn told<'a>(events: &'a [Value], system: &'a str, kind: &str, query: &str) -> Vec<&'a Value> {
+pub(crate) fn told<'a>(
+    events: &'a [Value],
+    system: &'a str,
+    kind: &str,
+    query: &str,
+) -> Vec<&'a Value> {
     of_type(events, system)
         .filter(|event| text(event, "/kind") == Some(kind))
         .filter(|event| text(event, "/db/query/text") == Some(query))

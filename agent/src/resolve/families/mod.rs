@@ -19,9 +19,9 @@ use std::sync::LazyLock;
 use super::{Probe, elf::Elf, marks, symbols::Vocabulary};
 
 pub(super) use go::refusal as go_refusal;
-pub(super) use openssl::ciphertext;
 #[cfg(test)]
 pub(super) use openssl::reads;
+pub(super) use openssl::{ciphertext, fingerprints};
 pub(super) use rustls::has_symbols as has_symbols_of_rustls;
 
 /// A kind of TLS library.
@@ -92,9 +92,9 @@ fn number_after(elf: &Elf<'_>, texts: &[&[u8]]) -> Option<String> {
 /// Most bytes of a version number, with its end.
 const MAX_NUMBER: usize = 32;
 
-/// A version number at the start of `text`: at least `1.2`, ended by a space or NUL.
+/// A version number at the start of `text`: at least `1.2`, ended by a space, a parenthesis or NUL.
 fn number(text: &[u8]) -> Option<String> {
-    let end = text.iter().take(MAX_NUMBER).position(|byte| matches!(byte, b' ' | 0))?;
+    let end = text.iter().take(MAX_NUMBER).position(|byte| matches!(byte, b' ' | b')' | 0))?;
     let word = std::str::from_utf8(text.get(..end)?).ok()?;
     let plausible = word.starts_with(|c: char| c.is_ascii_digit())
         && word.contains('.')

@@ -90,6 +90,7 @@ impl Needs {
             | Function::Shutdown
             | Function::Handshake
             | Function::Uncork
+            | Function::New
             | Function::ReadEnd => 1,
             // They have plans of their own.
             Function::GoRead

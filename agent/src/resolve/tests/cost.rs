@@ -113,3 +113,27 @@ fn another_file_with_the_same_build_id() {
     assert_eq!((probe.site_offset(), anew.site_offset()), (0x2000, 0x2004));
     assert_eq!(written, measured(&mut Resolver::default(), &same).0);
 }
+
+/// Two files of one build-id and the same code, of which one has its symbols lead elsewhere: into the
+/// middle of an instruction, or to a function that is another one in the other file.
+#[test]
+fn another_file_whose_symbols_lie() {
+    let library = |names: [&str; 2], places: [u64; 2]| {
+        let mut made = Made::new(0x5000);
+        for place in [0x2000, 0x3000] {
+            made.file.write_all_at(b"\x55\x48\x89\xe5\x55\x48\x89\xe5\xc3", place).unwrap();
+        }
+        made.functions(true, [(names[0], places[0]), (names[1], places[1])]);
+        made.finish([7; 20])
+    };
+    let honest = || library(["SSL_read", "SSL_write"], [0x2000, 0x3000]);
+    let alone = measured(&mut Resolver::default(), &honest()).0;
+    for liar in [
+        library(["SSL_read", "SSL_write"], [0x2004, 0x3000]),
+        library(["SSL_write", "SSL_read"], [0x2000, 0x3000]),
+    ] {
+        let mut resolver = Resolver::default();
+        assert_ne!(measured(&mut resolver, &liar).0, alone);
+        assert_eq!(measured(&mut resolver, &honest()).0, alone);
+    }
+}

@@ -3,6 +3,7 @@
 //! Recognised by the functions that a file defines, not by its name: wheels ship
 //! `libssl-8bd944e8.so.3`, Node exports `SSL_*` from its own executable.
 
+mod fingerprints;
 mod methods;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,8 @@ use super::{
     number,
 };
 use crate::resolve::{Method, Probe, branches, elf::Elf, sites::Extent, symbols::Symbol};
+
+pub(crate) use fingerprints::find as fingerprints;
 
 pub(super) const FAMILY: Family = Family {
     name: "openssl",
@@ -225,13 +228,19 @@ fn version(elf: &Elf<'_>) -> Option<Version> {
     elf.search(b".rodata", 2 * MAX_NUMBER, find_version)
 }
 
-/// Finds `OpenSSL 3.0.19 27 Jan 2026` and its like: the product, then a number with dots.
+/// Finds `OpenSSL 3.0.19 27 Jan 2026` and its like: the product, then a number with dots. `OpenSSL 1.1.1
+/// (compatible; AWS-LC 1.40.0)` is another product, and BoringSSL, which says so too, has no version.
 fn find_version(strings: &[u8]) -> Option<Version> {
-    const PRODUCTS: [(&str, &str); 2] = [("OpenSSL ", "openssl"), ("LibreSSL ", "libressl")];
+    const PRODUCTS: [(&str, &str); 3] =
+        [("AWS-LC ", "aws-lc"), ("OpenSSL ", "openssl"), ("LibreSSL ", "libressl")];
+    const COMPATIBLE: &[u8] = b" (compatible";
     PRODUCTS.into_iter().find_map(|(product, name)| {
-        memchr::memmem::find_iter(strings, product)
-            .find_map(|at| number(strings.get(at + product.len()..)?))
-            .map(|version| (name, version))
+        memchr::memmem::find_iter(strings, product).find_map(|at| {
+            let rest = strings.get(at + product.len()..)?;
+            let version = number(rest)?;
+            let own = !rest.get(version.len()..)?.starts_with(COMPATIBLE);
+            own.then_some((name, version))
+        })
     })
 }
 
@@ -251,6 +260,8 @@ mod tests {
         check(b"LibreSSL 3.8.2\0", Some(("libressl", "3.8.2")));
         check(b"OpenSSL PKCS12\0OpenSSL 3.5.1+quic 1 Jul 2025\0", Some(("openssl", "3.5.1+quic")));
         check(b"OpenSSL \0OpenSSL", None);
+        check(b"OpenSSL 1.1.1 (compatible; BoringSSL)\0", None);
+        check(b"OpenSSL 1.1.1 (compatible; AWS-LC 1.40.0)\0", Some(("aws-lc", "1.40.0")));
         check(b"see OpenSSL 1 for", None);
     }
 }
