@@ -20,15 +20,18 @@ impl Linked {
         let libraries = ["-lssl", "-lcrypto"].map(str::to_owned).into();
         Self { include: None, libraries }
     }
-}
 
-impl Linked {
     /// The machine's own archives, and other options of the linker.
     pub fn archives(options: &[&str]) -> Self {
         let archives = ["-l:libssl.a", "-l:libcrypto.a"];
         let libraries = archives.iter().chain(options).map(ToString::to_string).collect();
         Self { include: None, libraries }
     }
+}
+
+/// Compiles the fixture `exact` for a library of the OpenSSL family.
+pub fn exact(into: &Path, library: &Linked) -> Result<PathBuf> {
+    program("exact", &["exact", "exact_openssl"], into, library)
 }
 
 /// Compiles the fixture of this name into a folder.

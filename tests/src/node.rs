@@ -101,7 +101,7 @@ impl Node {
 
     /// The fixture program that counts, on the machine's own libssl.
     pub fn exact(&self) -> Result<Exact> {
-        let compile = || compile::program("exact", &EXACT, self.scratch(), &Linked::shared());
+        let compile = || compile::exact(self.scratch(), &Linked::shared());
         Ok(Exact::new(once(&self.exact, compile)?.clone()))
     }
 
@@ -113,7 +113,7 @@ impl Node {
             return Ok(Exact::new(known));
         }
         fs::create_dir_all(&folder)?;
-        Ok(Exact::new(compile::program("exact", &EXACT, &folder, &library.linked()?)?))
+        Ok(Exact::new(compile::exact(&folder, &library.linked()?)?))
     }
 
     /// The same on another library that the machine has.

@@ -31,7 +31,7 @@ crate::tests![
 /// The fixture that counts, with OpenSSL linked in.
 fn exact(into: &Path, options: &[&str]) -> Result<PathBuf> {
     let options = [&["-Wl,--build-id=sha1"], options].concat();
-    compile::fixture("exact", into, &Linked::archives(&options))
+    compile::exact(into, &Linked::archives(&options))
 }
 
 /// Holds a program to be told whole by agents with these arguments, and its functions to be listed as

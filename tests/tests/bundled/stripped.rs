@@ -45,7 +45,7 @@ pub(super) fn strip(whole: &Path, stripped: &Path) -> Result<()> {
 /// The fixture that counts, linked like this, and stripped, in a folder.
 fn exact(into: &Path, linked: &Linked) -> Result<PathBuf> {
     let stripped = into.join("stripped");
-    strip(&compile::fixture("exact", into, linked)?, &stripped)?;
+    strip(&compile::exact(into, linked)?, &stripped)?;
     Ok(stripped)
 }
 

@@ -12,7 +12,6 @@ impl Elf<'_> {
     /// Where the dynamic linker puts the address of a function of another file; nowhere when this
     /// file does not use it.
     pub(crate) fn imports(&self, name: &[u8]) -> Vec<u64> {
-        self.and_more.set(true);
         self.sections
             .iter()
             .filter(|section| section.sh_type(self.endian) == elf::SHT_RELA)

@@ -161,8 +161,16 @@ fn a_thousand_files() {
             // Held by tests of its own.
             continue;
         };
-        assert!(is_known(family, path), "{} contains {family}?", path.display());
-        assert_eq!(exporting.get(path), Some(family), "{}", path.display());
+        let by_errors = probes(&resolution).iter().all(|probe| probe.method == Method::Fingerprint);
+        if by_errors {
+            // The library names itself, and no function that others may call.
+            let names_itself = memchr::memmem::find(&std::fs::read(path).unwrap(), b"OpenSSL ");
+            assert!(names_itself.is_some(), "{} contains {family}?", path.display());
+            assert_eq!(exporting.get(path), None, "{}", path.display());
+        } else {
+            assert!(is_known(family, path), "{} contains {family}?", path.display());
+            assert_eq!(exporting.get(path), Some(family), "{}", path.display());
+        }
         let functions = Functions::of(path);
         for probe in probes(&resolution) {
             let address = functions.address(probe.offset);

@@ -77,7 +77,7 @@ fn check_all(linked: impl Fn() -> Linked, library: &str, extension: bool) {
     for options in EXECUTABLES.iter().copied().chain(extension) {
         let mut linked = linked();
         linked.libraries.extend(options.iter().map(ToString::to_string));
-        check(&compile::fixture("exact", folder.path(), &linked).unwrap(), library);
+        check(&compile::exact(folder.path(), &linked).unwrap(), library);
     }
 }
 
