@@ -27,9 +27,6 @@ use crate::{
     wakeups::Wakeups,
 };
 
-/// What the fixture that counts is made of, for OpenSSL and its like.
-const EXACT: [&str; 2] = ["exact", "exact_openssl"];
-
 /// Everything that tests share.
 pub struct Node {
     scratch: TempDir,

@@ -164,7 +164,7 @@ fn a_thousand_files() {
         let by_errors = probes(&resolution).iter().all(|probe| probe.method == Method::Fingerprint);
         if by_errors {
             // The library names itself, and no function that others may call.
-            let names_itself = memchr::memmem::find(&std::fs::read(path).unwrap(), b"OpenSSL ");
+            let names_itself = memchr::memmem::find(&fs::read(path).unwrap(), b"OpenSSL ");
             assert!(names_itself.is_some(), "{} contains {family}?", path.display());
             assert_eq!(exporting.get(path), None, "{}", path.display());
         } else {
