@@ -71,8 +71,10 @@ fn the_only_connection_of_a_server(node: &Node) -> Result<()> {
     probed::wait(node, server.pid())?;
     // It stays connected until the agent has looked.
     let address = format!("127.0.0.1:{port}");
-    let mut client =
-        Child::start(tool::command("openssl", ["s_client", "-quiet", "-connect", &address])?)?;
+    let mut client = Child::start(tool::command(
+        "openssl",
+        ["s_client", "-quiet", "-no_ign_eof", "-connect", &address],
+    )?)?;
     client.tell("GET /any?a=b HTTP/1.1\r\nHost: any\r\n\r\n")?;
     let found = agent.wait_for_count("exchanges of the server", 1, |event| {
         number(event, "/process/pid") == Some(server.pid().into())
