@@ -1,6 +1,6 @@
 //! rustls: tokio-rustls on both ends, compiled as releases are, and as small as they get.
 
-use std::{fs, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -75,6 +75,9 @@ fn the_only_connection_of_a_server(node: &Node) -> Result<()> {
         "openssl",
         ["s_client", "-quiet", "-no_ign_eof", "-connect", &address],
     )?)?;
+    // What comes with the end of the handshake is told of another connection.
+    client.complains("verify return", LIMIT)?;
+    thread::sleep(Duration::from_millis(300));
     client.tell("GET /any?a=b HTTP/1.1\r\nHost: any\r\n\r\n")?;
     let found = agent.wait_for_count("exchanges of the server", 1, |event| {
         number(event, "/process/pid") == Some(server.pid().into())

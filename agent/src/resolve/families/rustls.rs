@@ -6,9 +6,9 @@
 //! before the address and the length of one slice, or else the address of slices; of `Payload`, address
 //! and length are behind the first word, whether it owns the bytes or not.
 //!
-//! The object is the connection's `CommonState`. One that is moved is told as another connection,
-//! which programs do before the first byte at most. It ends when it is dropped, or when another one at its
-//! address begins to send. Bytes that a server takes as early data are in another structure, and not
+//! The object is the connection's `CommonState`. One that is moved is told as another connection, as
+//! tokio-rustls moves it when the handshake is done: what a client sends in the same packet is told apart from
+//! what follows. It ends when it is dropped, or when another one at its address begins to send. Bytes that a server takes as early data are in another structure, and not
 //! seen. The I/O is done outside of these calls.
 
 use tlstap_ebpf::Function;
