@@ -28,6 +28,9 @@ writes this file when all tests have passed, so versions are those of the machin
 found in the same way. What the words in *how found* mean is in [output.md](output.md#tlstap-list), and so are the reasons that
 `tlstap list` gives for what is not probed.
 
+All of it is x86-64. For AArch64 the kernel half is compiled, and which instructions of an OpenSSL for it would be probed is held against
+`readelf` and the kernel's rules, but no program was run there. Go, NSS, rustls and libraries without symbols are not looked for there.
+
 | library | version | where it is | how found | programs | tests |
 |---|---|---|---|---|---|
 ";

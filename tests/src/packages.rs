@@ -22,12 +22,23 @@ pub fn python(packages: &[&str]) -> Result<Command> {
 
 /// The folder with packages of PyPI, for Debian's Python.
 pub fn of_python(packages: &[&str]) -> Result<PathBuf> {
-    unpacked("python", packages, |into| {
-        let mut install = tool::command("pip3", ["install", "--quiet", "--only-binary", ":all:"])?;
-        install.args(["--disable-pip-version-check", "--root-user-action", "ignore", "--target"]);
-        install.arg(into).args(packages);
+    unpacked("python", packages, |into| pip(packages, into))
+}
+
+/// The folder with packages of PyPI for AArch64, which nothing here can run.
+pub fn of_aarch64(packages: &[&str]) -> Result<PathBuf> {
+    unpacked("aarch64", packages, |into| {
+        let mut install = pip(packages, into)?;
+        install.args(["--no-deps", "--platform", "manylinux2014_aarch64"]);
         Ok(install)
     })
+}
+
+fn pip(packages: &[&str], into: &Path) -> Result<Command> {
+    let mut install = tool::command("pip3", ["install", "--quiet", "--only-binary", ":all:"])?;
+    install.args(["--disable-pip-version-check", "--root-user-action", "ignore", "--target"]);
+    install.arg(into).args(packages);
+    Ok(install)
 }
 
 /// Node, with packages of npm.

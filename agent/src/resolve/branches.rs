@@ -1,13 +1,13 @@
-//! Which functions of a file a function calls.
+//! Which functions of a file a function calls. Not known for other machines than x86-64: their functions
+//! are probed at their symbols.
 
-use super::elf::Elf;
+use super::{elf::Elf, sites::Architecture};
 
 /// The most bytes of one function that are looked at: the ones asked for are short.
 const MAX_FUNCTION: u64 = 512;
 
 /// The functions in `.text` that the function calls directly or jumps to at its end, in the order
 /// in which they stand.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn calls(elf: &Elf<'_>, address: u64, size: u64) -> Vec<u64> {
     use iced_x86::FlowControl;
 
@@ -27,7 +27,6 @@ pub(crate) fn calls(elf: &Elf<'_>, address: u64, size: u64) -> Vec<u64> {
 }
 
 /// The function in `.text` that the function calls whatever its arguments are: before any branch.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn always_called(elf: &Elf<'_>, address: u64, size: u64) -> Option<u64> {
     use iced_x86::FlowControl;
 
@@ -37,7 +36,6 @@ pub(crate) fn always_called(elf: &Elf<'_>, address: u64, size: u64) -> Option<u6
     elf.is_text(target).then_some(target)
 }
 
-#[cfg(target_arch = "x86_64")]
 fn instructions(
     elf: &Elf<'_>,
     address: u64,
@@ -45,20 +43,10 @@ fn instructions(
 ) -> impl Iterator<Item = iced_x86::Instruction> {
     use iced_x86::{Decoder, DecoderOptions};
 
-    let code = elf.code(address, size.min(MAX_FUNCTION)).unwrap_or_default();
+    let known = elf.architecture() == Architecture::X86_64;
+    let code = known.then(|| elf.code(address, size.min(MAX_FUNCTION))).flatten();
+    let code = code.unwrap_or_default();
     let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
     std::iter::from_fn(move || decoder.can_decode().then(|| decoder.decode()))
         .take_while(|instruction| !instruction.is_invalid())
-}
-
-/// Not known for other machines: their functions are probed at their symbols.
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn always_called(_elf: &Elf<'_>, _address: u64, _size: u64) -> Option<u64> {
-    None
-}
-
-/// Likewise.
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn calls(_elf: &Elf<'_>, _address: u64, _size: u64) -> Vec<u64> {
-    Vec::new()
 }

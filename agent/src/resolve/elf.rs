@@ -80,7 +80,13 @@ pub(crate) struct Segment {
 }
 
 impl<'d> Elf<'d> {
+    /// One of this machine.
     pub(crate) fn parse(source: &'d Source) -> Result<Self, ElfError> {
+        Self::parse_of(source, NATIVE)
+    }
+
+    /// One of a machine.
+    pub(crate) fn parse_of(source: &'d Source, machine: Architecture) -> Result<Self, ElfError> {
         let ident = source.read_bytes_at(0, 16).map_err(|()| ElfError::NotElf)?;
         if !ident.starts_with(&elf::ELFMAG) {
             return Err(ElfError::NotElf);
@@ -96,7 +102,7 @@ impl<'d> Elf<'d> {
             elf::EM_AARCH64 => Architecture::Aarch64,
             _ => return Err(ElfError::Architecture),
         };
-        if architecture != NATIVE {
+        if architecture != machine {
             return Err(ElfError::Architecture);
         }
         let segments = header.phnum(endian, source).map_err(malformed)?;

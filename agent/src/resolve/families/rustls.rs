@@ -14,7 +14,12 @@
 use tlstap_ebpf::Function;
 
 use super::{Family, MAX_NUMBER, Version};
-use crate::resolve::{Probe, elf::Elf, sites::Extent, symbols::Found};
+use crate::resolve::{
+    Probe,
+    elf::Elf,
+    sites::{Architecture, Extent},
+    symbols::Found,
+};
 
 pub(super) const FAMILY: Family =
     Family { name: "rustls", libraries: &[], companion: None, probes, names: Vec::new, version };
@@ -104,12 +109,14 @@ fn named(name: &[u8]) -> Option<&'static Named> {
 
 /// Whether the first instructions of a function read these words of what its second argument points
 /// to.
-#[cfg(target_arch = "x86_64")]
 fn reads(elf: &Elf<'_>, address: u64, words: &[u64]) -> bool {
     use iced_x86::{Decoder, DecoderOptions, OpKind, Register};
 
     /// Bytes.
     const LOOK: u64 = 192;
+    if elf.architecture() != Architecture::X86_64 {
+        return words.is_empty();
+    }
     let Some(code) = elf.code(address, LOOK) else { return false };
     let mut left: Vec<_> = words.to_vec();
     for instruction in Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
@@ -121,11 +128,6 @@ fn reads(elf: &Elf<'_>, address: u64, words: &[u64]) -> bool {
         }
     }
     left.is_empty()
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn reads(_elf: &Elf<'_>, _address: u64, words: &[u64]) -> bool {
-    words.is_empty()
 }
 
 /// The path of a source file of the crate, which messages of panics have.

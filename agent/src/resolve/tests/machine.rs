@@ -101,15 +101,15 @@ fn exporting(files: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, &'static str> {
 }
 
 /// Addresses at which functions begin: those of symbols, by name, and those with frames.
-struct Functions {
-    named: BTreeMap<String, BTreeSet<u64>>,
+pub(super) struct Functions {
+    pub(super) named: BTreeMap<String, BTreeSet<u64>>,
     framed: BTreeSet<u64>,
     /// Of code: address, offset, bytes.
     segments: Vec<[u64; 3]>,
 }
 
 impl Functions {
-    fn of(path: &PathBuf) -> Self {
+    pub(super) fn of(path: &PathBuf) -> Self {
         let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).unwrap();
         let mut named = BTreeMap::<_, BTreeSet<_>>::new();
         let mut segments = Vec::new();
@@ -130,7 +130,7 @@ impl Functions {
         Self { named, framed, segments }
     }
 
-    fn address(&self, file_offset: u64) -> u64 {
+    pub(super) fn address(&self, file_offset: u64) -> u64 {
         let inside = |[address, offset, size]: &[u64; 3]| {
             let inside = file_offset.checked_sub(*offset).filter(|inside| inside < size)?;
             Some(address + inside)

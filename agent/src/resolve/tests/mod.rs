@@ -1,5 +1,6 @@
 //! What resolution costs, and what it refuses.
 
+mod aarch64;
 mod bounded;
 mod cost;
 mod hostile;

@@ -7,7 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::resolve::{elf::Elf, sites::ends};
+use crate::resolve::{
+    elf::Elf,
+    sites::{Architecture, ends},
+};
 
 /// How the names end of the functions that give the address of a table.
 pub(super) const ENDING: &str = "_method";
@@ -36,10 +39,13 @@ pub(super) fn reads(elf: &Elf<'_>, internal: u64) -> Option<BTreeSet<u64>> {
 }
 
 /// The address that a function gives: `lea rax, [rip + …]; ret`, there or where it jumps to.
-#[cfg(target_arch = "x86_64")]
 fn table(elf: &Elf<'_>, function: u64) -> Option<u64> {
     use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Register};
 
+    // Reads on other machines are followed from entry to return.
+    if elf.architecture() != Architecture::X86_64 {
+        return None;
+    }
     let mut address = function;
     // What is called, and what that jumps to.
     for _ in 0..2 {
@@ -58,11 +64,5 @@ fn table(elf: &Elf<'_>, function: u64) -> Option<u64> {
             && found.next()?.flow_control() == FlowControl::Return;
         return gives.then(|| first.ip_rel_memory_address());
     }
-    None
-}
-
-/// Not known for other machines: their reads are followed from entry to return.
-#[cfg(not(target_arch = "x86_64"))]
-fn table(_elf: &Elf<'_>, _function: u64) -> Option<u64> {
     None
 }
