@@ -3,7 +3,7 @@
 use std::{
     env::{self, consts::ARCH},
     iter,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::Instant,
 };
 
@@ -31,31 +31,13 @@ pub(crate) fn ci() -> Result<()> {
     step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("clippy, kernel half", clippy_kernel_half)?;
     step("kernel half for other processors", build_other_kernel_halves)?;
-    let mut aside = aside();
     step("tests", || test::test(&test::Args::default()))?;
-    if let Some(aside) = &mut aside {
-        step("what was built aside", || aside.wait().map(drop).context("failed to wait"))?;
-    }
     step("noise", noise)?;
     step("fuzzing", || fuzz::fuzz(&fuzz::Args::all(FUZZ_SECONDS)))?;
     step("rustdoc", rustdoc)?;
     step("cargo-deny", deny)?;
     eprintln!("==> all passed in {:.0?}", began.elapsed());
     Ok(())
-}
-
-/// Builds what later steps need, while the tests wait for something: it gets the time that nothing else
-/// wants. Whatever fails there is done again in its step, and told there.
-fn aside() -> Option<Child> {
-    let mut aside = Command::new(command::find("chrt")?);
-    aside.args(["--idle", "0"]).arg(env::current_exe().ok()?).arg("aside");
-    aside.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
-}
-
-/// What [`aside`] runs.
-pub(crate) fn build_aside() -> Result<()> {
-    packages::cargo_tool("cargo-deny")?;
-    fuzz::build()
 }
 
 fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {

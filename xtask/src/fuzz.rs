@@ -38,7 +38,8 @@ pub(crate) fn fuzz(args: &Args) -> Result<()> {
     }
     let chosen = if args.targets.is_empty() { &known } else { &args.targets };
     toolchain::prepare()?;
-    build()?;
+    // Together they would wait for each other's.
+    command::run(cargo_fuzz()?.args(["fuzz", "build", "--sanitizer", "none"]))?;
     let left = Mutex::new(chosen.iter());
     let next = || left.lock().ok()?.next();
     let work = || -> Result<()> {
@@ -57,11 +58,6 @@ pub(crate) fn fuzz(args: &Args) -> Result<()> {
             .into_iter()
             .try_for_each(|worker| worker.join().map_err(|_panic| anyhow!("a worker panicked"))?)
     })
-}
-
-/// All targets: together they would wait for each other's.
-pub(crate) fn build() -> Result<()> {
-    command::run(cargo_fuzz()?.args(["fuzz", "build", "--sanitizer", "none"]))
 }
 
 fn run(target: &str, seconds: u32) -> Result<()> {

@@ -39,9 +39,6 @@ enum Verb {
     Soak(soak::Args),
     /// Everything a change must pass
     Ci,
-    /// Build what the later steps of that need
-    #[command(hide = true)]
-    Aside,
 }
 
 fn main() -> ExitCode {
@@ -54,7 +51,6 @@ fn main() -> ExitCode {
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Soak(args) => soak::soak(&args),
         Verb::Ci => ci::ci(),
-        Verb::Aside => ci::build_aside(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
