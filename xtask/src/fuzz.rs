@@ -18,14 +18,17 @@ pub(crate) struct Args {
     /// Seconds for each target
     #[arg(long, default_value_t = 600)]
     seconds: u32,
+    /// How many targets at a time; one on each processor if not given
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Only these targets
     targets: Vec<String>,
 }
 
 impl Args {
-    /// Every target for so long.
-    pub(crate) const fn all(seconds: u32) -> Self {
-        Self { seconds, targets: Vec::new() }
+    /// Every target for so long, so many at a time.
+    pub(crate) const fn all(seconds: u32, jobs: usize) -> Self {
+        Self { seconds, jobs: Some(jobs), targets: Vec::new() }
     }
 }
 
@@ -50,8 +53,8 @@ pub(crate) fn fuzz(args: &Args) -> Result<()> {
         }
         Ok(())
     };
-    // One on each processor.
-    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let by_processors = || thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = args.jobs.unwrap_or_else(by_processors);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         workers
