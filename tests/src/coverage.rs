@@ -177,7 +177,8 @@ fn table(builds: &BTreeMap<Build, Users>) -> String {
 }
 
 fn join(words: &BTreeSet<String>) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    let words = words.iter().filter(|word| !word.is_empty());
+    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Tests by their module: named, or as `module::*` with their number.
