@@ -62,12 +62,11 @@ const FUNCTIONS: [Named; 4] = [
 ];
 
 fn probes(elf: &Elf<'_>) -> Vec<Probe> {
-    // First, as nearly all files have few names and none of these.
-    let found = elf.functions_with(MARK);
-    if found.is_empty() || !version(elf).is_some_and(|(_, number)| number.starts_with(SERIES)) {
+    if !version(elf).is_some_and(|(_, number)| number.starts_with(SERIES)) {
         return Vec::new();
     }
-    let found = found.into_iter().filter_map(|function| Some((named(&function.name)?, function)));
+    let found = elf.functions_with(MARK).into_iter();
+    let found = found.filter_map(|function| Some((named(&function.name)?, function)));
     let mut probes = Vec::new();
     for (named, Found { address, size, method, .. }) in found {
         if !reads(elf, address, named.reads) {
