@@ -22,7 +22,7 @@ use aya_log_ebpf::debug;
 use tlstap_ebpf::{Cookie, Function, direction, loss};
 
 use crate::{
-    connection, emit, machine, task,
+    connection, emit, limits, machine, task,
     thread::{self, Thread},
 };
 
@@ -152,7 +152,7 @@ impl Thread {
     fn keep(&mut self, call: Call) -> Kept {
         let Self { outer, inner, .. } = self;
         // At the same stack it is the same call, probed twice, or one that the first jumped to.
-        if outer.stack == 0 || outer.stack == call.stack || !is_alive(outer.stack, call.stack) {
+        if outer.stack == 0 || outer.stack == call.stack || !is_alive(outer, call.stack) {
             *outer = call;
             return Kept::Yes;
         }
@@ -160,7 +160,7 @@ impl Thread {
             return Kept::Within;
         }
         // It is made inside another, on another object, or by what the library calls back.
-        if inner.stack == 0 || inner.stack == call.stack || !is_alive(inner.stack, call.stack) {
+        if inner.stack == 0 || inner.stack == call.stack || !is_alive(inner, call.stack) {
             *inner = call;
             return Kept::Yes;
         }
@@ -175,6 +175,12 @@ impl Thread {
         }
         call.stack = 0;
         Some(call)
+    }
+
+    /// Whether the call that it is in was entered before the probes were taken off for some time: it
+    /// ended unseen.
+    pub(crate) fn is_left(&self) -> bool {
+        limits::is_past(self.outer.entered)
     }
 
     /// The TLS object of the call that it is in.
@@ -197,13 +203,18 @@ fn is_part(outer: &Call, call: &Call) -> bool {
     outer.object == call.object && (same || inside == Function::Handshake)
 }
 
+/// Whether a call can still return to where it is told.
+fn is_alive(call: &Call, now: u64) -> bool {
+    !limits::is_past(call.entered) && can_return(call.stack, now)
+}
+
 /// Whether a call that was entered with this stack pointer can still return.
 ///
 /// While it can, its return address is replaced by that of the kernel's return trampoline, which
 /// lies at the beginning of a page (`uprobe_get_trampoline_vaddr`, kernel/events/uprobes.c). When
 /// the call was left by `longjmp`, the thread went on above it, and another frame lies there now.
 #[cfg(bpf_target_arch = "x86_64")]
-fn is_alive(stack: u64, _now: u64) -> bool {
+fn can_return(stack: u64, _now: u64) -> bool {
     // SAFETY: the helper checks the address.
     let address = unsafe { bpf_probe_read_user(stack as *const u64) }.unwrap_or(0);
     address != 0 && address % 4096 == 0
@@ -211,7 +222,7 @@ fn is_alive(stack: u64, _now: u64) -> bool {
 
 /// Likewise; the return address is in a register here, so the stack must do: it grows downwards.
 #[cfg(bpf_target_arch = "aarch64")]
-fn is_alive(stack: u64, now: u64) -> bool {
+fn can_return(stack: u64, now: u64) -> bool {
     now < stack
 }
 
@@ -237,13 +248,16 @@ fn leave(ctx: &RetProbeContext) -> Option<()> {
     if function.direction() == direction::TRANSMIT {
         connection::sent(thread, call.object, connection);
     }
+    if !function.carries_payload() {
+        emit::kernel_tls(thread, call, moved, connection);
+        return Some(());
+    }
+    let allowed = limits::allowance(tgid, moved);
     let chunked = function == Function::WriteChunks && call.length != CONTIGUOUS;
     if chunked || function.takes_vectors() {
-        emit::vectors(thread, call, function, moved, connection);
-    } else if function.carries_payload() {
-        emit::call(thread, call, function, moved, connection);
+        emit::vectors(allowed, call, function, moved, connection);
     } else {
-        emit::kernel_tls(thread, call, moved, connection);
+        emit::call(allowed, call, function, moved, connection);
     }
     Some(())
 }
@@ -286,7 +300,7 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     }
     let connection = connection::find(tgid, object, connection::began(tgid, Some(known)))?;
     let call = Call { stack, object, buffer: held(places.buffer), length, entered, cookie };
-    emit::call(thread, &call, function, moved, connection);
+    emit::call(limits::allowance(tgid, moved), &call, function, moved, connection);
     Some(())
 }
 
@@ -313,7 +327,8 @@ fn take(ctx: &ProbeContext) -> Option<()> {
     let entered = unsafe { bpf_ktime_get_ns() };
     let connection = connection::find(tgid, object, connection::began(tgid, thread::known()))?;
     let call = Call { stack: 0, object, buffer, length: 0, entered, cookie };
-    emit::call(thread, &call, Function::TakePlaintext, moved, connection);
+    let allowed = limits::allowance(tgid, moved);
+    emit::call(allowed, &call, Function::TakePlaintext, moved, connection);
     Some(())
 }
 

@@ -1,7 +1,10 @@
 //! Records into the ring buffer, and counts of what did not get there.
 
+mod header;
+
 use core::{
     ffi::c_void,
+    hint::black_box,
     mem::{MaybeUninit, size_of},
 };
 
@@ -9,22 +12,19 @@ use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{
-        bpf_ktime_get_ns,
-        generated::{bpf_get_current_comm, bpf_loop, bpf_probe_read_user},
+        bpf_get_current_pid_tgid,
+        generated::{bpf_loop, bpf_probe_read_user},
     },
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
 use tlstap_ebpf::{
-    CLASS_CAPACITY, COMM_LEN, Connection, ConnectionKey, Cookie, Function, MAX_CHUNK, RecordHeader,
+    CLASS_CAPACITY, Connection, ConnectionKey, Cookie, Function, MAX_CHUNK, RecordHeader,
     direction, kind, loss,
 };
 
-use crate::{call::Call, machine};
-
-/// Most bytes copied from one call; the agent sets it before loading.
-#[unsafe(no_mangle)]
-static MAX_CALL_BYTES: Global<u64> = Global::new(4 << 20);
+use self::header::{Told, copy_header, write_header};
+use crate::{call::Call, limits::Allowance, machine};
 
 /// Binary logarithm of the bytes of ring between one forced wake-up of the reader and the next; the
 /// agent sets it before loading.
@@ -37,7 +37,7 @@ static SLEEPING: Array<u32> = Array::with_max_entries(1, 0);
 
 // The agent sizes it before loading.
 #[map]
-static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT as u32, 0);
@@ -59,45 +59,75 @@ struct Record<const CAPACITY: usize> {
 
 /// What the chunks of one call have in common, and how far the loop is.
 struct Walk<'a> {
-    header: RecordHeader,
+    /// Of the next record; written where it is made.
+    header: MaybeUninit<RecordHeader>,
     connection: &'a mut Connection,
     /// Next byte to copy, and the first byte not to copy, in the process's memory.
     next: u64,
     end: u64,
 }
 
-/// Sends the `moved` bytes of a call that returned, in chunks, and advances the stream.
+/// Sends what is allowed of the `moved` bytes of a call that returned, in chunks, and advances the stream.
+///
+/// Not a part of its callers, which have left what they needed on the stack by then: before Linux 6.13 all
+/// that call each other share 512 bytes of it (`check_max_stack_depth`, kernel/bpf/verifier.c). For the same
+/// reason the callers ask what is allowed.
+#[inline(never)]
 pub(crate) fn call(
-    thread: u64,
+    allowed: Allowance,
     call: &Call,
     function: Function,
     moved: u64,
     connection: &mut Connection,
 ) {
-    let mut walk = walk(thread, call, function, moved, connection);
-    let copied = at_most(moved);
-    walk.next = call.buffer;
-    walk.end = call.buffer + copied;
+    if allowed.is_nothing() {
+        pass_over(call, function, moved, allowed, connection);
+        return;
+    }
+    let mut walk = Walk::new(connection, call.buffer, allowed.bytes());
+    walk.begin(bpf_get_current_pid_tgid(), call, function, moved, allowed);
     chunks(&mut walk);
-    finish(walk, moved, copied);
+    finish(&mut walk, moved, allowed.bytes(), 0);
 }
 
 /// Likewise of a call that took them from an array of vectors.
+#[inline(never)]
 pub(crate) fn vectors(
-    thread: u64,
+    allowed: Allowance,
     call: &Call,
     function: Function,
     moved: u64,
     connection: &mut Connection,
 ) {
-    let mut walk = walk(thread, call, function, moved, connection);
-    let wanted = at_most(moved);
+    if allowed.is_nothing() {
+        pass_over(call, function, moved, allowed, connection);
+        return;
+    }
     let (array, skipped) = (call.buffer, call.length);
-    let mut vectors = Vectors { walk: &mut walk, array, skipped, left: wanted };
+    let mut walk = Walk::new(connection, array, 0);
+    walk.begin(bpf_get_current_pid_tgid(), call, function, moved, allowed);
+    let mut vectors = Vectors { walk: &mut walk, array, skipped, left: allowed.bytes() };
     // SAFETY: `vector` takes what is given here, which outlives the call.
     unsafe { bpf_loop(MAX_VECTORS, vector as *mut c_void, (&raw mut vectors).cast(), 0) };
     let left = vectors.left;
-    finish(walk, moved, wanted - left);
+    finish(&mut walk, moved, allowed.bytes() - left, left);
+}
+
+/// Advances the stream by a call of which nothing is copied. No record says so: the next one of the
+/// connection does, with what is missing before it.
+#[inline(never)]
+fn pass_over(
+    call: &Call,
+    function: Function,
+    moved: u64,
+    allowed: Allowance,
+    connection: &mut Connection,
+) {
+    let side = usize::from(function.direction()) & 1;
+    count(allowed.reason());
+    connection.library = Cookie::from_bits(call.cookie).map_or(0, |cookie| cookie.library);
+    connection.loss[side] = u32::from(allowed.reason());
+    connection.offset[side] += moved;
 }
 
 /// Most vectors of a call that are looked at.
@@ -135,39 +165,43 @@ extern "C" fn vector(index: u32, vectors: *mut Vectors) -> i64 {
     0
 }
 
-/// So many bytes of a call are copied at most.
-fn at_most(moved: u64) -> u64 {
-    let limit = MAX_CALL_BYTES.load();
-    if moved > limit { limit } else { moved }
-}
+impl<'c> Walk<'c> {
+    /// Through so many bytes from an address on, with a header that is still to be written.
+    #[inline(always)]
+    fn new(connection: &'c mut Connection, next: u64, length: u64) -> Self {
+        Self { header: MaybeUninit::uninit(), connection, next, end: next + length }
+    }
 
-#[inline(always)]
-fn walk<'c>(
-    thread: u64,
-    call: &Call,
-    function: Function,
-    moved: u64,
-    connection: &'c mut Connection,
-) -> Walk<'c> {
-    let side = usize::from(function.direction()) & 1;
-    let start = connection.offset[side];
-    // At once: programs of Go may write to one connection from several threads.
-    connection.offset[side] = start + at_most(moved);
-    let mut walk = Walk {
-        header: RecordHeader {
+    /// Writes the header of the first record, and advances the stream. The reason why not all is
+    /// copied waits in the header.
+    #[inline(always)]
+    fn begin(
+        &mut self,
+        thread: u64,
+        call: &Call,
+        function: Function,
+        moved: u64,
+        allowed: Allowance,
+    ) {
+        let side = usize::from(function.direction()) & 1;
+        let start = self.connection.offset[side];
+        // At once: programs of Go may write to one connection from several threads.
+        self.connection.offset[side] = start + allowed.bytes();
+        let told = Told {
             kind: kind::DATA,
+            direction: function.direction(),
             function: function as u8,
+            loss: allowed.reason(),
             offset: start,
             call_len: moved,
             entered: call.entered,
-            ..header(thread, call.object, connection.birth, function.direction())
-        },
-        connection,
-        next: 0,
-        end: 0,
-    };
-    walk.header.library = Cookie::from_bits(call.cookie).map_or(0, |cookie| cookie.library);
-    walk
+            library: Cookie::from_bits(call.cookie).map_or(0, |cookie| cookie.library),
+            ..Told::default()
+        };
+        let birth = self.connection.birth;
+        // SAFETY: the header is there to be written.
+        unsafe { write_header(self.header.as_mut_ptr(), thread, call.object, birth, told) };
+    }
 }
 
 /// Sends the bytes from `next` to `end`.
@@ -182,15 +216,21 @@ fn chunks(walk: &mut Walk) {
     }
 }
 
-/// What was not copied of all that was moved is a gap.
+/// What was not copied of all that was moved is a gap. `left` bytes were allowed, but not found.
 #[inline(always)]
-fn finish(walk: Walk, moved: u64, copied: u64) {
-    let Walk { header, connection, .. } = walk;
+fn finish(walk: &mut Walk, moved: u64, copied: u64, left: u64) {
+    // SAFETY: `begin` wrote it.
+    let header = unsafe { walk.header.assume_init_ref() };
     let side = usize::from(header.direction) & 1;
+    let connection = &mut *walk.connection;
     connection.library = header.library;
-    connection.offset[side] -= at_most(moved) - copied;
+    connection.offset[side] -= left;
     if moved > copied {
-        gap(header, moved - copied, loss::LIMIT, connection);
+        let reason = if left == 0 { header.loss } else { loss::LIMIT };
+        gap(side, moved - copied, reason, connection, |target| {
+            // SAFETY: the target is a record's header.
+            unsafe { copy_header(target, header) };
+        });
     }
 }
 
@@ -210,7 +250,9 @@ extern "C" fn chunk(_index: u32, walk: *mut Walk) -> i64 {
     } else {
         send::<MAX_CHUNK>(walk, if left < MAX_CHUNK as u64 { left } else { MAX_CHUNK as u64 })
     };
-    let side = usize::from(walk.header.direction) & 1;
+    // SAFETY: `begin` wrote it.
+    let header = unsafe { walk.header.assume_init_mut() };
+    let side = usize::from(header.direction) & 1;
     walk.connection.loss[side] = match sent {
         Ok(()) => u32::from(loss::NONE),
         Err(reason) => {
@@ -220,27 +262,36 @@ extern "C" fn chunk(_index: u32, walk: *mut Walk) -> i64 {
     };
     let len = if left < MAX_CHUNK as u64 { left } else { MAX_CHUNK as u64 };
     walk.next += len;
-    walk.header.offset += len;
-    walk.header.chunk += 1;
+    header.offset += len;
+    header.chunk += 1;
     0
 }
 
 /// Sends `len` bytes in a record of one class, or says why not.
 #[inline(always)]
 fn send<const CAPACITY: usize>(walk: &Walk, len: u64) -> Result<(), u8> {
-    let side = usize::from(walk.header.direction) & 1;
+    // SAFETY: `begin` wrote it.
+    let header = unsafe { walk.header.assume_init_ref() };
+    let side = usize::from(header.direction) & 1;
     let Some(mut record) = RECORDS.reserve::<Record<CAPACITY>>(0) else {
         return Err(loss::RING_FULL);
     };
     let target = record.as_mut_ptr();
-    // SAFETY: the record is `CAPACITY` bytes long behind its header, and every caller has
-    // compared `len` with it; the helper checks the user address.
+    // SAFETY: the record is `CAPACITY` bytes long behind its header, and `len` is compared with it;
+    // the helper checks the user address.
     let copied = unsafe {
-        write_header(&raw mut (*target).header, &walk.header);
+        copy_header(&raw mut (*target).header, header);
         (*target).header.len = len as u32;
         (*target).header.loss = walk.connection.loss[side] as u8;
         let payload = (&raw mut (*target).payload).cast();
-        bpf_probe_read_user(payload, len as u32, walk.next as *const c_void)
+        // Every caller has compared it already, which the compiler knows. The verifier of Linux 6.1
+        // does not: it forgets what is known of a number that lies on the stack meanwhile.
+        let len = black_box(len);
+        if len <= CAPACITY as u64 {
+            bpf_probe_read_user(payload, len as u32, walk.next as *const c_void)
+        } else {
+            -1
+        }
     };
     if copied != 0 {
         record.discard(0);
@@ -276,29 +327,41 @@ fn wake(size: usize) -> u64 {
 /// Says that the kernel sent `moved` bytes of a file, and advances the stream.
 pub(crate) fn kernel_tls(thread: u64, call: &Call, moved: u64, connection: &mut Connection) {
     let library = Cookie::from_bits(call.cookie).map_or(0, |cookie| cookie.library);
-    let header = RecordHeader {
-        library,
-        entered: call.entered,
-        ..header(thread, call.object, connection.birth, direction::TRANSMIT)
-    };
+    let told =
+        Told { direction: direction::TRANSMIT, entered: call.entered, library, ..Told::default() };
+    let birth = connection.birth;
+    let side = usize::from(direction::TRANSMIT);
     connection.library = library;
-    gap(header, moved, loss::KERNEL_TLS, connection);
+    gap(side, moved, loss::KERNEL_TLS, connection, |target| {
+        // SAFETY: the target is a record's header.
+        unsafe { write_header(target, thread, call.object, birth, told) };
+    });
 }
 
-/// Says that the next `missing` bytes are not copied, and advances the stream.
-fn gap(header: RecordHeader, missing: u64, reason: u8, connection: &mut Connection) {
+/// Says that the next `missing` bytes are not copied, and advances the stream. `fill` writes what the
+/// header says otherwise.
+#[inline(always)]
+fn gap(
+    side: usize,
+    missing: u64,
+    reason: u8,
+    connection: &mut Connection,
+    fill: impl FnOnce(*mut RecordHeader),
+) {
     count(reason);
-    let side = usize::from(header.direction) & 1;
     let start = connection.offset[side];
-    let said = notice(RecordHeader {
-        kind: kind::GAP,
-        offset: start,
-        call_len: missing,
-        loss: reason,
+    let before = connection.loss[side] as u8;
+    let said = notice(|target| {
+        fill(target);
+        // SAFETY: the target is a record's header.
+        let header = unsafe { &mut *target };
+        header.kind = kind::GAP;
+        header.offset = start;
+        header.call_len = missing;
+        header.loss = reason;
         // What is missing before these bytes has a reason of its own.
-        function: connection.loss[side] as u8,
-        len: 0,
-        ..header
+        header.function = before;
+        header.len = 0;
     });
     // Told with the next record, and with what is missing before.
     connection.loss[side] = u32::from(if said { loss::NONE } else { loss::RING_FULL });
@@ -307,20 +370,24 @@ fn gap(header: RecordHeader, missing: u64, reason: u8, connection: &mut Connecti
 
 /// Says that a TLS object ended, with the final offsets of both directions.
 pub(crate) fn close(thread: u64, object: u64, connection: &Connection) -> bool {
-    notice(RecordHeader {
+    let told = Told {
         kind: kind::CLOSE,
         offset: connection.offset[0],
         loss: connection.loss[0] as u8,
         call_len: connection.offset[1],
         function: connection.loss[1] as u8,
         library: connection.library,
-        ..header(thread, object, connection.birth, 0)
-    })
+        ..Told::default()
+    };
+    // SAFETY: the target is a record's header.
+    notice(|target| unsafe { write_header(target, thread, object, connection.birth, told) })
 }
 
 /// Says that a process ended.
 pub(crate) fn exit(thread: u64) -> bool {
-    notice(RecordHeader { kind: kind::EXIT, ..header(thread, 0, 0, 0) })
+    let told = Told { kind: kind::EXIT, ..Told::default() };
+    // SAFETY: the target is a record's header.
+    notice(|target| unsafe { write_header(target, thread, 0, 0, told) })
 }
 
 /// Says that a process sends nothing more on a TLS object.
@@ -343,9 +410,11 @@ pub(crate) fn descriptor(thread: u64, object: u64, connection: &Connection, numb
     of(thread, object, connection, kind::DESCRIPTOR, number)
 }
 
+#[inline(never)]
 fn of(thread: u64, object: u64, connection: &Connection, kind: u8, len: u32) -> bool {
-    let library = connection.library;
-    notice(RecordHeader { kind, len, library, ..header(thread, object, connection.birth, 0) })
+    let told = Told { kind, len, library: connection.library, ..Told::default() };
+    // SAFETY: the target is a record's header.
+    notice(|target| unsafe { write_header(target, thread, object, connection.birth, told) })
 }
 
 /// Sends a record with a payload that `fill` writes; it says `false` when it cannot.
@@ -360,13 +429,13 @@ pub(crate) fn with<T: 'static>(
     let Some(mut record) = RECORDS.reserve::<With<T>>(0) else {
         return false;
     };
-    let len = size_of::<T>() as u32;
+    let told = Told { kind, len: size_of::<T>() as u32, ..Told::default() };
     let target = record.as_mut_ptr();
-    // The connection's process, which need not be that of the caller.
-    let header = RecordHeader { kind, len, tgid: key.tgid, ..header(thread, key.object, birth, 0) };
     // SAFETY: the record has room for both; its payload is 8 bytes aligned behind the header.
     let filled = unsafe {
-        write_header(&raw mut (*target).header, &header);
+        write_header(&raw mut (*target).header, thread, key.object, birth, told);
+        // The connection's process, which need not be that of the caller.
+        (*target).header.tgid = key.tgid;
         fill(&raw mut (*target).payload)
     };
     if filled {
@@ -384,66 +453,16 @@ struct With<T> {
     payload: T,
 }
 
-/// Writes a header in words: the compiler would call a function that copies bytes one by one, which
-/// takes longer than all else that is done for a record.
-///
-/// # Safety
-///
-/// `target` can be written to, and is 8 bytes aligned.
+/// Sends a record without payload, whose header `fill` writes. `false`: there was no room, which is
+/// counted.
 #[inline(always)]
-unsafe fn write_header(target: *mut RecordHeader, header: &RecordHeader) {
-    const WORDS: usize = size_of::<RecordHeader>() / size_of::<u64>();
-    const { assert!(WORDS * size_of::<u64>() == size_of::<RecordHeader>()) };
-    let (target, source) = (target.cast::<u64>(), (&raw const *header).cast::<u64>());
-    for word in 0..WORDS {
-        // SAFETY: both are so many words long, without padding between the fields; see the caller's.
-        unsafe { target.add(word).write_volatile(source.add(word).read_volatile()) };
-    }
-}
-
-/// The name of the calling thread.
-#[inline(always)]
-fn comm() -> [u8; COMM_LEN] {
-    let mut name = MaybeUninit::<[u8; COMM_LEN]>::uninit();
-    // SAFETY: the helper fills all of it, with NUL behind the name, and does not fail for a buffer.
-    unsafe {
-        bpf_get_current_comm(name.as_mut_ptr().cast(), COMM_LEN as u32);
-        name.assume_init()
-    }
-}
-
-/// Sends a record without payload. `false`: there was no room, which is counted.
-fn notice(header: RecordHeader) -> bool {
+fn notice(fill: impl FnOnce(*mut RecordHeader)) -> bool {
     let Some(mut record) = RECORDS.reserve::<Record<0>>(0) else {
         count(loss::RING_FULL);
         return false;
     };
     // SAFETY: the record has room for the header.
-    unsafe { write_header(&raw mut (*record.as_mut_ptr()).header, &header) };
+    fill(unsafe { &raw mut (*record.as_mut_ptr()).header });
     record.submit(wake(size_of::<Record<0>>()));
     true
-}
-
-#[inline(always)]
-fn header(thread: u64, object: u64, birth: u64, direction: u8) -> RecordHeader {
-    // SAFETY: plain helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    RecordHeader {
-        kind: 0,
-        direction,
-        function: 0,
-        loss: loss::NONE,
-        len: 0,
-        tgid: (thread >> 32) as u32,
-        tid: thread as u32,
-        object,
-        birth,
-        offset: 0,
-        call_len: 0,
-        entered: now,
-        returned: now,
-        library: 0,
-        chunk: 0,
-        comm: comm(),
-    }
 }

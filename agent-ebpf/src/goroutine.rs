@@ -23,7 +23,7 @@ use aya_ebpf::{
 };
 use tlstap_ebpf::{Connection, ConnectionKey, Cookie, Function, binding, direction};
 
-use crate::{call::Call, connection, emit, machine, socket, task, thread};
+use crate::{call::Call, connection, emit, limits, machine, socket, task, thread};
 
 /// Names a goroutine among all processes.
 #[derive(Clone, Copy)]
@@ -144,7 +144,10 @@ fn keep(key: &GoroutineKey, held: &Held, function: Function) -> bool {
     };
     // SAFETY: a map value stays valid while the program runs; nothing else runs this goroutine.
     let Goroutine { outer, inner } = unsafe { &mut *known };
-    let within = |other: &Held| other.call.stack != 0 && other.call.stack < held.call.stack;
+    let within = |other: &Held| {
+        let Call { stack, entered, .. } = other.call;
+        stack != 0 && stack < held.call.stack && !limits::is_past(entered)
+    };
     let same = |other: &Held| other.call.object == held.call.object;
     // Followed for the socket alone, which the call that it is a part of tells too.
     let handshake = function == Function::GoHandshake;
@@ -182,7 +185,7 @@ fn leave(ctx: &ProbeContext) -> Option<()> {
     let Held { mut call, moves } = end(unsafe { &mut *known }, &key, depth)?;
     let function = Cookie::from_bits(call.cookie)?.function;
     let moved = registers.receiver;
-    if !function.carries_payload() || moved as i64 <= 0 {
+    if !function.carries_payload() || moved as i64 <= 0 || limits::is_past(call.entered) {
         return None;
     }
     if moves != 0 {
@@ -215,7 +218,7 @@ fn tell(thread: u64, call: &Call, function: Function, moved: u64) -> Option<()> 
     if function.direction() == direction::TRANSMIT {
         connection::sent(thread, call.object, connection);
     }
-    emit::call(thread, call, function, moved, connection);
+    emit::call(limits::allowance(tgid, moved), call, function, moved, connection);
     // What was read before, or had come already: nothing else ends this.
     if late {
         let _ = connection::end(thread, key.object);
@@ -240,14 +243,16 @@ pub(crate) fn go_close(ctx: ProbeContext) -> u32 {
 
 fn closed(key: &ConnectionKey) -> Option<u64> {
     // SAFETY: the value is copied at once.
-    unsafe { CLOSED.get(key) }.copied()
+    let time = unsafe { CLOSED.get(key) }.copied();
+    // The next handshake at its address may have been missed.
+    time.filter(|time| !limits::is_past(*time))
 }
 
 /// A socket is used. Whether that is inside a call on a `Conn`.
 pub(crate) fn used(thread: u64, sock: u64) -> bool {
     calls(thread).is_some_and(|Goroutine { outer, inner }| {
         for call in [&outer.call, &inner.call] {
-            if call.stack != 0 {
+            if call.stack != 0 && !limits::is_past(call.entered) {
                 let _ = nested(thread, call, sock);
             }
         }

@@ -6,10 +6,12 @@
 #![no_std]
 
 mod probe;
+mod share;
 
 use core::mem::{offset_of, size_of};
 
 pub use probe::{Cookie, Function, Places};
+pub use share::{Fill, Share, is_crowded};
 
 /// Length in bytes of a kernel command name (`TASK_COMM_LEN`, include/linux/sched.h).
 pub const COMM_LEN: usize = 16;
@@ -72,8 +74,39 @@ pub mod loss {
     pub const CONNECTIONS_FULL: u8 = 5;
     /// The kernel sent the bytes, from a file: they never were in the process's memory.
     pub const KERNEL_TLS: u8 = 6;
+    /// The agent takes too much: only the beginning of each call is copied.
+    pub const REDUCED: u8 = 7;
+    /// The agent takes too much: the process is one of those that are left out.
+    pub const SAMPLED: u8 = 8;
+    /// The agent takes too much: the probes are being taken off.
+    pub const DETACHED: u8 = 9;
+    /// The process moved more bytes a second than the configured limit.
+    pub const RATE_LIMITED: u8 = 10;
     /// Number of reasons, `NONE` included.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 11;
+}
+
+/// How much is copied; each leaves out what the one before does, and more.
+pub mod level {
+    /// Everything.
+    pub const FULL: u64 = 0;
+    /// The first [`super::HEAD_BYTES`] of each call.
+    pub const HEADERS: u64 = 1;
+    /// That of some processes only: see [`super::is_sampled`].
+    pub const SAMPLED: u64 = 2;
+    /// Nothing.
+    pub const NONE: u64 = 3;
+}
+
+/// Bytes of a call that are copied when only its beginning is: the head of an HTTP/1 message and a
+/// HEADERS frame of HTTP/2 mostly fit, and so does a record of the third size class with its header.
+pub const HEAD_BYTES: u64 = 1_024;
+
+/// Whether a process is one of those that are still copied when only some are: one in four, always
+/// the same ones (docs/limits.md).
+pub const fn is_sampled(tgid: u32) -> bool {
+    // Fibonacci hashing: numbers that follow each other belong to workers of one program.
+    tgid.wrapping_mul(0x9e37_79b9) >> 30 == 0
 }
 
 /// What the agent has decided about a process. A process without a verdict is traced, so that a
@@ -95,6 +128,8 @@ pub mod name {
     pub const SLEEPING: &str = "SLEEPING";
     /// Global: binary logarithm of the ring bytes between two forced wake-ups.
     pub const WAKE_SHIFT: &str = "WAKE_SHIFT";
+    /// Global: bytes of the ring.
+    pub const RING_BYTES: &str = "RING_BYTES";
     /// Per-CPU array of drop counters, indexed by [`super::loss`].
     pub const LOSSES: &str = "LOSSES";
     /// Hash from process id to [`super::verdict`].
@@ -105,6 +140,17 @@ pub mod name {
     pub const FILTERED: &str = "FILTERED";
     /// Global: most bytes copied from one call.
     pub const MAX_CALL_BYTES: &str = "MAX_CALL_BYTES";
+    /// Global: most bytes copied from one process in a second; 0 when there is no limit.
+    pub const MAX_RATE: &str = "MAX_RATE";
+    /// Hash from process id to the time up to which its bytes are paid for; the agent sizes it.
+    pub const PAID: &str = "PAID";
+    /// Array with one element: how much is copied, see [`super::level`].
+    pub const LEVEL: &str = "LEVEL";
+    /// Array with one element: calls that were entered before this time, `CLOCK_MONOTONIC`
+    /// nanoseconds, ended unseen, since the probes were off.
+    pub const SINCE: &str = "SINCE";
+    /// Array with one element: when a TLS object ended last, or its socket held no more.
+    pub const GENERATION: &str = "GENERATION";
     /// Program at the entry of a data function.
     pub const ENTRY: &str = "call_entry";
     /// Program at the return of a data function.
@@ -364,3 +410,18 @@ const _: () = {
     assert!(offset_of!(RecordHeader, object) == 16);
     assert!(offset_of!(RecordHeader, comm) == 72);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::is_sampled;
+
+    #[test]
+    fn one_process_in_four_is_sampled() {
+        for start in [1, 1_000, 4_194_000] {
+            let sampled = (start..start + 400).filter(|tgid| is_sampled(*tgid)).count();
+            assert!((90..=110).contains(&sampled), "{sampled} of 400 from {start} on");
+            let near = (start..start + 8).filter(|tgid| is_sampled(*tgid)).count();
+            assert!((1..=3).contains(&near), "{near} of 8 from {start} on");
+        }
+    }
+}

@@ -24,6 +24,8 @@ mod emit;
 #[cfg(target_arch = "bpf")]
 mod goroutine;
 #[cfg(target_arch = "bpf")]
+mod limits;
+#[cfg(target_arch = "bpf")]
 mod machine;
 #[cfg(target_arch = "bpf")]
 mod memory_bio;

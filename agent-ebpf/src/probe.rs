@@ -167,6 +167,11 @@ impl Function {
             )
     }
 
+    /// Whether a call is followed to its return by a uretprobe; Go's returns are probed one by one.
+    pub const fn is_returned_from(self) -> bool {
+        self.is_followed() && !matches!(self, Self::GoRead | Self::GoWrite)
+    }
+
     /// The argument, counted from 0, through which the length comes back: a `size_t *`. `None`
     /// when the result is the length.
     pub const fn length_argument(self) -> Option<u8> {

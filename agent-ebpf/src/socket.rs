@@ -81,6 +81,9 @@ fn used(thread: u64, sock: u64) -> bool {
     if known.bound == outer && known.generation == generation && known.inner().is_none() {
         return true;
     }
+    if known.is_left() {
+        return goroutine::used(thread, sock);
+    }
     let began = connection::began((thread >> 32) as u32, Some(known));
     if nested(thread, outer, began, sock).is_some() {
         known.bound = outer;
@@ -133,6 +136,7 @@ pub(crate) fn tell(
     }
 }
 
+/// Writes each field to where it is to lie: on the stack there is no room for them.
 fn addresses(
     sock: u64,
     layout: &SocketLayout,
@@ -140,24 +144,45 @@ fn addresses(
     method: u32,
     payload: *mut Endpoints,
 ) -> Option<()> {
-    let (local, peer) = if family == AF_INET {
-        (widen(read(sock, layout.local_v4)?), widen(read(sock, layout.peer_v4)?))
+    let (local, peer, length) = if family == AF_INET {
+        (layout.local_v4, layout.peer_v4, 4)
     } else {
-        (read(sock, layout.local_v6)?, read(sock, layout.peer_v6)?)
-    };
-    let endpoints = Endpoints {
-        family: u32::from(family),
-        local_port: u32::from(read::<u16>(sock, layout.local_port)?),
-        peer_port: u32::from(read::<u16>(sock, layout.peer_port)?),
-        method,
-        namespace: namespace(sock, layout),
-        pad: 0,
-        local,
-        peer,
+        (layout.local_v6, layout.peer_v6, 16)
     };
     // SAFETY: the payload is that of a record that is reserved.
-    unsafe { payload.write(endpoints) };
-    Some(())
+    unsafe {
+        (&raw mut (*payload).family).write_volatile(u32::from(family));
+        let port = u32::from(read::<u16>(sock, layout.local_port)?);
+        (&raw mut (*payload).local_port).write_volatile(port);
+        let port = u32::from(read::<u16>(sock, layout.peer_port)?);
+        (&raw mut (*payload).peer_port).write_volatile(port);
+        (&raw mut (*payload).method).write_volatile(method);
+        (&raw mut (*payload).namespace).write_volatile(namespace(sock, layout));
+        (&raw mut (*payload).pad).write_volatile(0);
+        address(sock, local, length, &raw mut (*payload).local)?;
+        address(sock, peer, length, &raw mut (*payload).peer)
+    }
+}
+
+/// Copies an address of so many bytes; the others are 0.
+///
+/// # Safety
+///
+/// `target` can be written to, and is 8 bytes aligned.
+#[inline(always)]
+unsafe fn address(sock: u64, offset: u32, length: u32, target: *mut [u8; 16]) -> Option<()> {
+    let from = (sock + u64::from(offset)) as *const c_void;
+    // SAFETY: see the caller's; the helper checks the source.
+    let failed = unsafe {
+        target.cast::<u64>().write_volatile(0);
+        target.cast::<u64>().add(1).write_volatile(0);
+        // Lengths that are known: the verifier of Linux 6.1 would not trust another.
+        match length {
+            4 => read_kernel(target.cast(), 4, from),
+            _ => read_kernel(target.cast(), 16, from),
+        }
+    };
+    (failed == 0).then_some(())
 }
 
 /// Whether a Unix socket carries TLS: what the process sends on it begins like a record of TLS
@@ -206,10 +231,6 @@ fn namespace(sock: u64, layout: &SocketLayout) -> u32 {
     }
     let inode = read::<u64>(sock, layout.net).and_then(|net| read::<u32>(net, layout.net_inode));
     inode.unwrap_or(0)
-}
-
-fn widen([a, b, c, d]: [u8; 4]) -> [u8; 16] {
-    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
 fn read<T>(structure: u64, offset: u32) -> Option<T> {

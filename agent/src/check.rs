@@ -8,8 +8,8 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    attach::{KernelHalf, Links, Options, Sockets},
-    discover::Watcher,
+    attach::{Guard, KernelHalf, Links, Options, ReturnProbes, Sockets},
+    discover::{self, Watcher},
     emit,
     pipeline::report,
     privilege,
@@ -31,18 +31,19 @@ struct Line {
 }
 
 /// Prints the report; an error when nothing can be traced here.
-pub async fn check(proc: &Path) -> Result<()> {
-    let [program, links] = programs();
+pub async fn check(proc: &Path, returns: ReturnProbes) -> Result<()> {
+    let [program, links, seccomp] = programs(returns);
     let lines = [
         kernel(),
         privileges(),
-        lockdown(),
+        lockdown(proc),
         btf(),
         program,
         links,
+        seccomp,
         side_band(),
         host_root(proc),
-        runtimes(),
+        runtimes(proc),
     ];
     let mut text = String::new();
     for Line { verdict, what, detail } in &lines {
@@ -78,9 +79,9 @@ fn privileges() -> Line {
     Line { verdict: Verdict::Fails, what, detail }
 }
 
-fn lockdown() -> Line {
+fn lockdown(proc: &Path) -> Line {
     let what = "lockdown";
-    match privilege::lockdown() {
+    match privilege::lockdown(proc) {
         Some(mode) if mode == "confidentiality" => Line {
             verdict: Verdict::Fails,
             what,
@@ -101,13 +102,15 @@ fn btf() -> Line {
     Line { verdict: Verdict::Degrades, what, detail }
 }
 
-fn programs() -> [Line; 2] {
+fn programs(returns: ReturnProbes) -> [Line; 3] {
     let what = "BPF programs";
     let options = Options {
         ring_bytes: 64 << 10,
         max_call_bytes: 4096,
+        max_rate: None,
         sockets: Sockets::Tracepoints,
         links: Links::Session,
+        returns,
         filtered: false,
         logging: false,
     };
@@ -115,10 +118,12 @@ fn programs() -> [Line; 2] {
         Ok(kernel) => [
             Line { verdict: Verdict::Works, what, detail: "load and attach".into() },
             links(kernel.programs.links()),
+            seccomp(kernel.programs.guard()),
         ],
         Err(error) => [
             Line { verdict: Verdict::Fails, what, detail: report(&error) },
             Line { verdict: Verdict::Fails, what: PROBES, detail: "no programs".into() },
+            Line { verdict: Verdict::Fails, what: SECCOMP, detail: "no programs".into() },
         ],
     }
 }
@@ -130,11 +135,35 @@ fn links(links: Links) -> Line {
     let (verdict, lacks) = match links {
         Links::Session => (Verdict::Works, String::new()),
         Links::Multi => (Verdict::Degrades, format!(": {TWO_HITS}")),
+        Links::Perf if !privilege::may_use_perf_probes() => {
+            let needs = "CAP_SYS_ADMIN is missing, which they need since Linux 6.16 and in the \
+                         stable kernels since July 2025";
+            (Verdict::Degrades, format!(": {needs}; {TWO_HITS}"))
+        }
         Links::Perf => {
             (Verdict::Degrades, format!(": {TWO_HITS}, and detaching takes 0.1 s a probe"))
         }
     };
     Line { verdict, what: PROBES, detail: format!("{}{lacks}", links.as_str()) }
+}
+
+const SECCOMP: &str = "return probes";
+
+/// What this kernel does to processes under a seccomp filter that are probed.
+fn seccomp(Guard { returns, replaced }: &Guard) -> Line {
+    let what = SECCOMP;
+    if returns.is_unsafe() {
+        let detail = format!(
+            "{returns}: only Go is probed; use Linux 6.12.14, 6.13.3, \
+             6.14 or newer"
+        );
+        return Line { verdict: Verdict::Degrades, what, detail };
+    }
+    if replaced.is_unsafe() {
+        let detail = format!("{returns}; but not probes on a nop of 5 bytes: nothing is put there");
+        return Line { verdict: Verdict::Degrades, what, detail };
+    }
+    Line { verdict: Verdict::Works, what, detail: returns.to_string() }
 }
 
 fn side_band() -> Line {
@@ -153,18 +182,19 @@ fn side_band() -> Line {
 
 fn host_root(proc: &Path) -> Line {
     let what = "overlay layers";
-    match std::fs::metadata(proc.join("1/root")) {
-        Ok(_) => Line { verdict: Verdict::Works, what, detail: "seen through /proc/1/root".into() },
-        Err(error) => {
-            let detail = format!("/proc/1/root: {error}; the agent's own root is used instead");
-            Line { verdict: Verdict::Degrades, what, detail }
-        }
+    let host = discover::host(proc);
+    if host != proc.join("self") {
+        let detail = format!("seen through {}", host.join("root").display());
+        return Line { verdict: Verdict::Works, what, detail };
     }
+    let detail = "the node's root cannot be seen, the agent's own is used instead; in a container \
+                  the agent needs the host's pid namespace and CAP_SYS_PTRACE";
+    Line { verdict: Verdict::Degrades, what, detail: detail.into() }
 }
 
-fn runtimes() -> Line {
+fn runtimes(proc: &Path) -> Line {
     let what = "container runtimes";
-    let sockets: Vec<_> = crate::enrich::runtime_sockets()
+    let sockets: Vec<_> = crate::enrich::runtime_sockets(proc)
         .into_iter()
         .filter(|socket| socket.exists())
         .map(|socket| socket.display().to_string())

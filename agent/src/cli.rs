@@ -1,17 +1,25 @@
 //! The command line.
 
+pub(crate) mod complete;
+mod enter;
+mod files;
+mod limit;
+mod otlp;
+mod unit;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::bytes::Regex;
 use wildmatch::WildMatch;
 
+pub use self::{enter::EnterArgs, files::FilesArgs, limit::LimitArgs, otlp::OtlpArgs};
 use crate::{
-    attach::{Links, Sockets},
+    attach::{Links, ReturnProbes, Sockets},
     capture::ConnectionKey,
     emit,
     expression::Expression,
-    redact,
+    metrics, redact,
     select::{Filters, PodName},
 };
 
@@ -43,8 +51,15 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show every process with TLS code: hooked, or why not; with -v also where the probes go
     List(ListArgs),
+    /// Show where a container's files lie on the host; with PATH, the one path to open
+    Fs(FilesArgs),
+    /// Run a program of the host in namespaces of a container
+    Enter(EnterArgs),
     /// Show what works on this node, and what is missing
-    Check(Verbosity),
+    Check(CheckArgs),
+    /// Write manual pages, and completions of shells, into a folder
+    #[command(hide = true)]
+    Generate(GenerateArgs),
 }
 
 /// Options of `trace`.
@@ -78,12 +93,22 @@ pub struct TraceArgs {
     /// Most bytes copied from one call, 4 MiB if not given; what is beyond is reported as a gap
     #[arg(long, value_name = "BYTES")]
     pub max_call_bytes: Option<u64>,
+    /// What the agent may take.
+    #[command(flatten)]
+    pub limit: LimitArgs,
     /// How the sockets of connections are found, at best
     #[arg(long, value_enum, default_value_t = Sockets::Tracepoints, hide_short_help = true)]
     pub sockets: Sockets,
     /// How probes are held in place, at best
     #[arg(long, value_enum, default_value_t = Links::Session, hide_short_help = true)]
     pub links: Links,
+    /// Whether functions are probed at their return.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+    /// Serve metrics for Prometheus, /healthz and /readyz over HTTP: 127.0.0.1:9464, or :9464 for all
+    /// addresses
+    #[arg(long, value_name = "[ADDRESS]:PORT")]
+    pub metrics: Option<metrics::Address>,
     /// How much is logged.
     #[command(flatten)]
     pub verbosity: Verbosity,
@@ -110,7 +135,7 @@ pub struct ReplayArgs {
 #[derive(Debug, Args)]
 pub struct SelectArgs {
     /// Only this container: its name, or the beginning of its id; may be repeated
-    #[arg(long, value_name = "NAME|ID")]
+    #[arg(long, value_name = "NAME|ID", add = complete::containers())]
     pub container: Vec<String>,
     /// Only this Kubernetes pod; may be repeated
     #[arg(long, value_name = "[NS/]NAME", value_parser = pod)]
@@ -175,6 +200,29 @@ pub struct ShowArgs {
     /// Stop after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+    /// Where spans go.
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
+}
+
+/// What the kernel is trusted with.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct KernelArgs {
+    /// Whether functions are probed at their return, at which some kernels kill processes under a seccomp
+    /// filter
+    #[arg(long, value_enum, default_value_t = ReturnProbes::Tried, hide_short_help = true)]
+    pub return_probes: ReturnProbes,
+}
+
+/// Options of `check`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct CheckArgs {
+    /// Whether functions are probed at their return.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+    /// How much is logged.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
 }
 
 /// Options of `list`.
@@ -183,9 +231,23 @@ pub struct ListArgs {
     /// How the list is written
     #[arg(short, long, value_enum, default_value_t = ListOutput::Table)]
     pub output: ListOutput,
+    /// Whether functions are probed at their return.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
     /// Symbols of files that have none.
     #[command(flatten)]
     pub symbols: SymbolsArgs,
+    /// How much is logged.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// Options of `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// It is made if it is not there
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
     /// How much is logged.
     #[command(flatten)]
     pub verbosity: Verbosity,
@@ -287,15 +349,7 @@ fn pod(text: &str) -> Result<PodName, String> {
 
 /// Bytes, with a unit of 1024 or its square.
 fn size(text: &str) -> Result<usize, String> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let factor = match unit.to_ascii_lowercase().as_str() {
-        "" => 1,
-        "k" => 1 << 10,
-        "m" => 1 << 20,
-        _ => return Err(format!("unknown unit '{unit}'; use k or m")),
-    };
-    let number = text.strip_suffix(unit).unwrap_or(text).parse::<usize>();
-    let size = number.ok().and_then(|number| number.checked_mul(factor));
+    let size = unit::bytes(text, unit::SMALL)?.and_then(|size| usize::try_from(size).ok());
     size.filter(|size| *size <= BODY_LIMIT).ok_or_else(|| "write 0 to 64m".to_owned())
 }
 

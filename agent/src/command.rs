@@ -1,5 +1,8 @@
 //! Runs what the command line asks for.
 
+mod files;
+mod log;
+
 use std::{
     fs::{self, File},
     io::{self, IsTerminal as _, Write},
@@ -10,18 +13,19 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::tz::TimeZone;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     check,
     cli::{
-        Cli, Command, ListArgs, ListOutput, Output, ReplayArgs, ShowArgs, SymbolsArgs, TraceArgs,
-        Verbosity,
+        CheckArgs, Cli, Command, EnterArgs, FilesArgs, GenerateArgs, ListArgs, ListOutput, Output,
+        ReplayArgs, ShowArgs, SymbolsArgs, TraceArgs,
     },
     decode::{self, Schema},
-    emit,
+    emit, enter,
     expression::Expression,
+    generate,
     pipeline::{self, Replay, Summary, Trace, Wanted},
+    privilege::{self, Part},
     redact::Redaction,
     resolve::Given,
     terminal::{self, Width},
@@ -36,15 +40,27 @@ pub fn run(cli: Cli) -> ExitCode {
     let (Command::Trace(TraceArgs { verbosity, .. })
     | Command::Replay(ReplayArgs { verbosity, .. })
     | Command::List(ListArgs { verbosity, .. })
-    | Command::Check(verbosity)) = &command;
-    log(*verbosity);
+    | Command::Generate(GenerateArgs { verbosity, .. })
+    | Command::Fs(FilesArgs { verbosity, .. })
+    | Command::Enter(EnterArgs { verbosity, .. })
+    | Command::Check(CheckArgs { verbosity, .. })) = &command;
+    log::start(*verbosity);
+    if looks_only(&command) {
+        privilege::renounce();
+    }
     let tracing = matches!(command, Command::Trace(_));
-    let result = runtime().and_then(|runtime| {
-        let result = runtime.block_on(dispatch(command));
-        // Its threads may be in the middle of attaching; nothing here may wait for them.
-        std::mem::forget(runtime);
-        result
-    });
+    let result = match command {
+        Command::Trace(args) => in_runtime(trace(args)),
+        Command::Replay(args) => in_runtime(replay(args)),
+        Command::List(args) => in_runtime(list(args)),
+        Command::Check(args) => {
+            in_runtime(check::check(Path::new(PROC), args.kernel.return_probes))
+        }
+        // Namespaces are a thread's own: nothing may run beside it.
+        Command::Enter(args) => return enter(&args.into()),
+        Command::Fs(args) => files::run(&args, Path::new(PROC)),
+        Command::Generate(args) => generate::generate(&args.folder),
+    };
     let status = match result {
         Ok(()) => 0,
         Err(error) => {
@@ -55,62 +71,44 @@ pub fn run(cli: Cli) -> ExitCode {
     if tracing { pipeline::leave(status) } else { ExitCode::from(status) }
 }
 
+/// Ends as the program does that was run, or as a shell that could not run it.
+fn enter(options: &enter::Options) -> ExitCode {
+    enter::enter(Path::new(PROC), options).unwrap_or_else(|error| {
+        note(&format!("{error:#}"));
+        let status = error.downcast_ref().map_or(1, enter::NotExecuted::status);
+        ExitCode::from(status)
+    })
+}
+
+/// Whether it starts no program, and is to touch no process.
+fn looks_only(command: &Command) -> bool {
+    use Command::{Check, List, Replay, Trace};
+    matches!(command, Trace(_) | Replay(_) | List(_) | Check(_))
+}
+
+fn in_runtime(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(work);
+    // Its threads may be in the middle of attaching; nothing here may wait for them.
+    std::mem::forget(runtime);
+    result
+}
+
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .on_thread_start(work_in_batches)
+        .thread_name("tlstap-tasks")
+        .on_thread_start(|| privilege::keep(Part::Tasks))
         .enable_all()
         .build()
         .context("failed to start the runtime")
-}
-
-/// What decodes gives way to a program that has something to do, and does more at once when its turn
-/// comes: the program is the one that is traced, or its client. By its policy it does not take the
-/// processor from one (sched(7), `SCHED_BATCH`), by its long slice it is one's at once that wakes up
-/// (`sched_runtime` of sched_setattr(2), Linux 6.12). It has its fair share of the processor all the same.
-fn work_in_batches() {
-    /// The longest, in nanoseconds.
-    const SLICE: u64 = 100_000_000;
-    // SAFETY: plain integers, of which all zeroes are the parameters of the policy.
-    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
-    attributes.size = u32::try_from(size_of::<libc::sched_attr>()).unwrap_or_default();
-    attributes.sched_policy = libc::SCHED_BATCH.cast_unsigned();
-    attributes.sched_runtime = SLICE;
-    // SAFETY: it reads the structure, and concerns the calling thread only. Where it is forbidden,
-    // nothing changes.
-    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
-}
-
-/// The agent's own log, on standard error. It never carries plaintext.
-fn log(Verbosity { verbose }: Verbosity) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "tlstap=info",
-        2 => "tlstap=debug",
-        _ => "trace",
-    };
-    let format = tracing_subscriber::fmt::layer()
-        .with_writer(|| terminal::Stderr)
-        .with_ansi(emit::colour(&io::stderr()))
-        .with_target(verbose > 1);
-    // Fails only if a log was set up before.
-    let _ = tracing_subscriber::registry().with(EnvFilter::new(level)).with(format).try_init();
-}
-
-async fn dispatch(command: Command) -> Result<()> {
-    match command {
-        Command::Trace(args) => trace(args).await,
-        Command::Replay(args) => replay(args).await,
-        Command::List(args) => list(args).await,
-        Command::Check(_) => check::check(Path::new(PROC)).await,
-    }
 }
 
 async fn trace(args: TraceArgs) -> Result<()> {
     if let (Some(record), Some(write)) = (&args.record, &args.show.write) {
         ensure!(record != write, "--record and --write are the same file");
     }
-    let max_call_bytes = args.call_bytes();
+    let (max_call_bytes, limits) = (args.call_bytes(), args.limit.limits());
     let mut filters = args.select.filters();
     // Nobody else need pay for it.
     if let (Some(connection), true) = (args.show.follow_connection, filters.pids.is_empty()) {
@@ -131,8 +129,13 @@ async fn trace(args: TraceArgs) -> Result<()> {
         ring_bytes: ring_bytes(args.ring_size),
         decoders: args.decoders.map(usize::from),
         max_call_bytes,
+        max_rate: args.limit.max_rate,
+        limits,
         sockets: args.sockets,
         links: args.links,
+        returns: args.kernel.return_probes,
+        metrics: args.metrics,
+        otlp: export(&args.show)?,
         logging: args.verbosity.verbose > 1,
     };
     conclude(pipeline::trace(options, writer(&args.show)?, note).await?)
@@ -151,6 +154,7 @@ async fn replay(args: ReplayArgs) -> Result<()> {
         redact: redaction(&args.show),
         wanted: wanted(&args.show),
         count: args.show.count,
+        otlp: export(&args.show)?,
         file: args.file,
     };
     conclude(pipeline::replay(options, writer(&args.show)?, note).await?)
@@ -226,6 +230,15 @@ fn writer(show: &ShowArgs) -> Result<emit::Writer<Box<dyn Write + Send>>> {
     Ok(emit::Writer::new(output, show.output.into(), view))
 }
 
+fn export(show: &ShowArgs) -> Result<Option<emit::otlp::Export>> {
+    let endpoint = show.otlp.endpoint()?;
+    ensure!(
+        endpoint.is_none() || !show.plaintext(),
+        "--otlp needs decoded messages, packets have none"
+    );
+    Ok(endpoint.map(|to| emit::otlp::Export { to, say: note }))
+}
+
 fn conclude(summary: Summary) -> Result<()> {
     note(&summary.to_string());
     summary.result()
@@ -246,8 +259,10 @@ fn note(text: &str) {
 
 async fn list(args: ListArgs) -> Result<()> {
     let symbols = symbols(&args.symbols)?;
-    let findings =
-        pipeline::list(Path::new(PROC), symbols).await.context("failed to list processes")?;
+    // A probe is tried.
+    privilege::keep(Part::Hooks { perf: true });
+    let findings = pipeline::list(Path::new(PROC), symbols, args.kernel.return_probes).await;
+    let findings = findings.context("failed to list processes")?;
     let written = match args.output {
         ListOutput::Table => {
             emit::table(&findings, args.verbosity.verbose > 0, &mut io::stdout().lock())

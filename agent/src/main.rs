@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::CompleteEnv;
 use tlstap::{cli::Cli, command};
 
 fn main() -> ExitCode {
+    // Ends here when a shell asks what may stand on the command line.
+    CompleteEnv::with_factory(Cli::command).bin("tlstap").complete();
     return_memory();
     command::run(Cli::parse())
 }

@@ -164,7 +164,8 @@ impl PodName {
     }
 }
 
-fn is(container: &Container, wanted: &str) -> bool {
+/// Whether a container is called so, or its id begins so.
+pub(crate) fn is(container: &Container, wanted: &str) -> bool {
     let in_pod = container.pod.as_ref().and_then(|pod| pod.container.as_deref());
     container.name.as_deref() == Some(wanted)
         || in_pod == Some(wanted)

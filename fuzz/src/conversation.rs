@@ -31,7 +31,7 @@ pub struct Conversation {
     redactor: Redactor,
     /// Of the same bytes as `--raw` has them.
     undecoded: Redactor,
-    sinks: [Writer<io::Sink>; 2],
+    sinks: [Writer<Checked>; 2],
     process: Arc<Process>,
     /// By direction.
     offsets: [u64; 2],
@@ -42,16 +42,8 @@ pub struct Conversation {
 impl Conversation {
     /// One that begins so.
     pub fn begin(opening: &[(Direction, Vec<u8>)]) -> Self {
-        let view = View {
-            headers: true,
-            bodies: true,
-            color: true,
-            heading: false,
-            zone: TimeZone::UTC,
-            width: None,
-        };
         let sinks = [Format::Text, Format::Json]
-            .map(|format| Writer::new(io::sink(), format, view.clone()));
+            .map(|format| Writer::new(Checked::of(format), format, view()));
         let mut conversation = Self {
             decoder: Connection::new(&OPTIONS),
             redactor: Redactor::new(Redaction::default()),
@@ -120,9 +112,81 @@ impl Conversation {
             };
             self.told += 1;
             for sink in &mut self.sinks {
-                // A sink takes all.
-                let _ = sink.write(&record);
+                // Memory takes all.
+                let _ = sink.write(&record).and_then(|()| sink.flush());
             }
         }
     }
+}
+
+/// All of a record, with colours.
+pub fn view() -> View {
+    View {
+        headers: true,
+        bodies: true,
+        color: true,
+        heading: false,
+        zone: TimeZone::UTC,
+        width: None,
+    }
+}
+
+/// Takes lines of the output, and fails on one that is not what it has to be.
+#[derive(Debug)]
+pub struct Checked {
+    check: fn(&str),
+    line: Vec<u8>,
+}
+
+impl Checked {
+    /// For the output in a format.
+    pub fn of(format: Format) -> Self {
+        let check = match format {
+            Format::Text => shows_text_only,
+            Format::Json => is_json,
+            Format::Pcapng | Format::None => |_: &str| (),
+        };
+        Self { check, line: Vec::new() }
+    }
+}
+
+impl io::Write for Checked {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if let Some(line) = self.line.strip_suffix(b"\n") {
+                let text = std::str::from_utf8(line);
+                assert!(text.is_ok(), "output that is no UTF-8");
+                (self.check)(text.unwrap_or_default());
+                self.line.clear();
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        assert!(self.line.is_empty(), "a line without an end");
+        Ok(())
+    }
+}
+
+/// A terminal is told to show text in colours, and nothing else.
+fn shows_text_only(line: &str) {
+    let mut pieces = line.split("\x1b[");
+    let first = pieces.next().unwrap_or_default();
+    let coloured = pieces.map(|piece| {
+        // Without an end it is no colour.
+        let (code, text) = piece.split_once('m').unwrap_or(("no end", piece));
+        assert!(code.bytes().all(|byte| byte.is_ascii_digit() || byte == b';'), "{code:?}");
+        text
+    });
+    for text in [first].into_iter().chain(coloured) {
+        assert!(!text.chars().any(char::is_control), "a control character in {text:?}");
+    }
+}
+
+fn is_json(line: &str) {
+    let parsed: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_str(line);
+    assert!(parsed.is_ok(), "no JSON: {line}");
+    assert!(!line.chars().any(char::is_control), "a control character in {line:?}");
 }

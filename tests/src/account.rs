@@ -57,7 +57,10 @@ pub fn told(recording: &Recording, ends: &[End]) -> Result<Vec<Told>> {
                     && seen.streams.contains(&stream)
                     && seen.length == flow.bytes
             };
-            let at = left.iter().position(|(_, seen)| fits(seen));
+            // Of those with gaps several may fit: then the port tells which it is.
+            let same_port = |seen: &Seen| seen.ports.iter().all(|ports| ports.0 == end.port);
+            let at = left.iter().position(|(_, seen)| fits(seen) && same_port(seen));
+            let at = at.or_else(|| left.iter().position(|(_, seen)| fits(seen)));
             let at = at.with_context(|| missing(&left, end, direction, stream))?;
             let seen = left.remove(at).1.clone();
             let same = !seen.gaps.is_empty() || seen.hash() == flow.hash;

@@ -1,7 +1,7 @@
 //! The agent as a child: started with arguments, watched live, stopped by a signal.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::{child::Child, cli::Ended, coverage, deadline, process, schema, tool};
 
-/// From the start to the line with `ready`, on a busy machine.
-const READY: Duration = Duration::from_secs(30);
+/// From the start to the line with `ready`, on a busy machine, or on one that is emulated.
+const READY: Duration = Duration::from_secs(60);
 
 /// From the traffic to its event, on a busy machine.
 pub const EVENT: Duration = Duration::from_secs(10);
@@ -52,6 +52,14 @@ impl Launch {
     /// Started through another program, such as `setpriv --reuid 65534`.
     pub fn through(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Its stdout goes into a file.
+    pub fn into_file(mut self, file: &Path) -> Self {
+        let shell = ["sh", "-c", r#"exec "$@" >"$0""#].map(str::to_owned);
+        let shell = shell.into_iter().chain([file.display().to_string()]);
+        self.wrapper.splice(..0, shell);
         self
     }
 
@@ -95,9 +103,7 @@ impl Launch {
     /// longer than a short program lives.
     pub fn ready(self) -> Result<Agent> {
         wait_until_detached();
-        let agent = self.start()?;
-        agent.complains("ready", READY)?;
-        Ok(agent)
+        self.start()?.until_ready()
     }
 
     /// Starts it and waits until it ends by itself.
@@ -132,9 +138,25 @@ impl Agent {
         &self.mark
     }
 
+    /// Waits until its first attachments are in place.
+    pub fn until_ready(self) -> Result<Self> {
+        self.complains("ready", READY)?;
+        Ok(self)
+    }
+
+    /// Whether they are.
+    pub fn is_ready(&self) -> bool {
+        self.complaints().iter().any(|line| line.contains("ready"))
+    }
+
     /// Waits for a line on stderr that contains the text.
     pub fn complains(&self, text: &str, limit: Duration) -> Result<String> {
         self.child.complains(text, limit)
+    }
+
+    /// Its lines on stderr so far.
+    pub fn complaints(&self) -> Vec<String> {
+        self.child.stderr.lines()
     }
 
     /// Waits for a line on stdout that contains the text.

@@ -47,6 +47,37 @@ impl Drop for Runs {
     }
 }
 
+/// Ids of what the kernel has of BPF, whoever made it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Objects {
+    programs: BTreeSet<u64>,
+    maps: BTreeSet<u64>,
+    links: BTreeSet<u64>,
+}
+
+impl Objects {
+    /// What there is now.
+    pub fn now() -> Result<Self> {
+        let ids = |what| -> Result<BTreeSet<_>> {
+            Ok(listed(what)?.iter().filter_map(|object| object["id"].as_u64()).collect())
+        };
+        Ok(Self { programs: ids("prog")?, maps: ids("map")?, links: ids("link")? })
+    }
+
+    /// What there was not before.
+    pub fn since(mut self, before: &Self) -> Self {
+        self.programs.retain(|id| !before.programs.contains(id));
+        self.maps.retain(|id| !before.maps.contains(id));
+        self.links.retain(|id| !before.links.contains(id));
+        self
+    }
+
+    /// How many programs, maps and links.
+    pub fn counts(&self) -> [usize; 3] {
+        [self.programs.len(), self.maps.len(), self.links.len()]
+    }
+}
+
 /// Ids of all programs of all kinds.
 pub fn everything() -> Result<BTreeSet<u64>> {
     Ok(listed("prog")?.iter().filter_map(|program| program["id"].as_u64()).collect())

@@ -16,7 +16,7 @@ use crate::{
     agent::Launch,
     compile::{self, Linked},
     containerd::Containerd,
-    docker::Docker,
+    docker::{Derived, Docker},
     exact::Exact,
     killed::Killing,
     libraries::{Installed, Library},
@@ -35,11 +35,13 @@ pub struct Node {
     containerd: OnceCell<RefCell<Containerd>>,
     podman: OnceCell<Podman>,
     talk: OnceCell<PathBuf>,
+    image: OnceCell<String>,
     exact: OnceCell<PathBuf>,
     killed: OnceCell<PathBuf>,
     pace: OnceCell<PathBuf>,
     wakeups: OnceCell<PathBuf>,
     calls: OnceCell<PathBuf>,
+    sealed: OnceCell<PathBuf>,
 }
 
 impl Node {
@@ -55,11 +57,13 @@ impl Node {
             containerd: OnceCell::new(),
             podman: OnceCell::new(),
             talk: OnceCell::new(),
+            image: OnceCell::new(),
             exact: OnceCell::new(),
             killed: OnceCell::new(),
             pace: OnceCell::new(),
             wakeups: OnceCell::new(),
             calls: OnceCell::new(),
+            sealed: OnceCell::new(),
         })
     }
 
@@ -77,6 +81,21 @@ impl Node {
     /// Docker, started if it does not run.
     pub fn docker(&self) -> Result<&Docker> {
         once(&self.docker, Docker::reach)
+    }
+
+    /// tlstap with these arguments, in a container of its own image that containerd makes with these
+    /// options of `ctr run`.
+    pub fn tlstap_in_container(&self, options: &[String], arguments: &[&str]) -> Result<Launch> {
+        let containerd = self.containerd()?.borrow();
+        let image = once(&self.image, || containerd.import(&image()?))?;
+        let run = containerd.run(image, options);
+        let run: Vec<_> = run.iter().map(String::as_str).collect();
+        Ok(Launch::new("/tlstap".into(), arguments).through(&run))
+    }
+
+    /// The agent's image, as Docker takes it.
+    pub fn image(&self) -> Result<Derived> {
+        self.docker()?.load(&image()?)
     }
 
     /// A containerd of our own, for pods.
@@ -153,6 +172,11 @@ impl Node {
         Ok(once(&self.calls, || self.compiled("calls"))?)
     }
 
+    /// The fixture program that becomes another one under a seccomp filter, which kills.
+    pub fn sealed(&self) -> Result<&Path> {
+        Ok(once(&self.sealed, || self.compiled("sealed"))?)
+    }
+
     /// The fixture program that has so many children killed, waiting.
     pub fn killed(&self, count: usize) -> Result<Killing> {
         let binary = once(&self.killed, || self.compiled("killed"))?;
@@ -201,13 +225,13 @@ fn once<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     Ok(cell.get_or_init(|| made))
 }
 
-/// A copy of the binary under test, where every user can reach it, and where no build replaces
-/// it meanwhile.
 /// The agent as it was built.
 pub(crate) fn built() -> Result<PathBuf> {
     env::var_os("TLSTAP_BIN").map_or_else(release, |path| Ok(PathBuf::from(path)))
 }
 
+/// A copy of the binary under test, where every user can reach it, and where no build replaces
+/// it meanwhile.
 fn copy_agent(scratch: &Path) -> Result<PathBuf> {
     let built = built()?;
     ensure!(
@@ -218,6 +242,15 @@ fn copy_agent(scratch: &Path) -> Result<PathBuf> {
     let copy = scratch.join("tlstap");
     fs::copy(&built, &copy).with_context(|| format!("failed to copy {}", built.display()))?;
     Ok(copy)
+}
+
+/// The archive of the agent's image.
+fn image() -> Result<PathBuf> {
+    let given = env::var_os("TLSTAP_IMAGE").map(PathBuf::from);
+    let archive =
+        given.context("no TLSTAP_IMAGE; `cargo xtask test` makes the image and sets it")?;
+    ensure!(archive.is_file(), "{} does not exist", archive.display());
+    Ok(archive)
 }
 
 /// `target/release/tlstap` beside the profile folder that holds the suite itself.

@@ -74,6 +74,30 @@ impl Podman {
         tool::run(run)
     }
 
+    /// Starts a container of this name that waits, with a volume; it is removed in the end.
+    pub fn start_waiting(&self, name: &str, image: &str, volume: &str) -> Result<()> {
+        let options = ["run", "--detach", "--name", name, "--network", "host", "--volume", volume];
+        let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+        let cgroup = ["--cgroup-parent", &format!("/{CGROUP}"), image, "sleep", "infinity"];
+        tool::run(podman(&[&options[..], &limits, &cgroup].concat())?).map(drop)
+    }
+
+    /// Runs a command in such a container; its stdout.
+    pub fn exec(&self, name: &str, command: &[&str]) -> Result<String> {
+        tool::run(podman(&[&["exec", name], command].concat())?)
+    }
+
+    /// Kills it; its files stay.
+    pub fn kill(&self, name: &str) -> Result<()> {
+        tool::run(podman(&["kill", name])?)?;
+        tool::run(podman(&["wait", name])?).map(drop)
+    }
+
+    /// What it says of it, by a template.
+    pub fn inspect(&self, name: &str, what: &str) -> Result<String> {
+        tool::run(podman(&["inspect", "--format", what, name])?)
+    }
+
     /// Stops it, and removes what it leaves.
     pub fn stop(mut self) -> Result<()> {
         tool::run(podman(&["rm", "--all", "--force", "--time", "0"])?)?;

@@ -6,7 +6,7 @@ use std::{
     io::Read as _,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -35,6 +35,20 @@ pub fn wait(node: &Node, pid: u32) -> Result<()> {
     })
 }
 
+/// Waits until a mapped file of this name is probed, and no more instructions of it come to be: not all that
+/// `tlstap list` tells of a library are, which depends on how sockets are found.
+pub fn wait_in(pid: u32, name: &str) -> Result<()> {
+    const CALM: Duration = Duration::from_millis(500);
+    let mut last = (0, Instant::now());
+    deadline::until("probes to be in place", ATTACHED, || {
+        let now = places(pid, name)?;
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        Ok((now > 0 && last.1.elapsed() > CALM).then_some(()))
+    })
+}
+
 /// How many the list tells of.
 fn listed(node: &Node, pid: u32) -> Result<usize> {
     let rows = node.tlstap(&["list", "-o", "json"])?.output()?.rows()?;
@@ -59,6 +73,13 @@ pub fn places(pid: u32, name: &str) -> Result<usize> {
     let mut mappings = maps.lines().filter(mapped).peekable();
     ensure!(mappings.peek().is_some(), "process {pid} has not mapped {name}");
     mappings.map(|line| differing(pid, line)).sum()
+}
+
+/// How many bytes of all the code that a process has mapped are not those of their files.
+pub fn changed(pid: u32) -> Result<usize> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let code = maps.lines().filter(|line| line.contains(" r-xp ") && line.contains(" /"));
+    code.map(|line| differing(pid, line)).sum()
 }
 
 /// Bytes of a mapping that are not those of its file.

@@ -6,10 +6,24 @@ use anyhow::{Context as _, Result};
 
 /// Resident memory in KiB.
 pub fn resident_kib(pid: u32) -> Result<u64> {
+    memory_kib(pid, "VmRSS:")
+}
+
+/// The most resident memory that it had so far, in KiB.
+pub fn peak_kib(pid: u32) -> Result<u64> {
+    memory_kib(pid, "VmHWM:")
+}
+
+/// Resident memory without files and what is shared, in KiB.
+pub fn anonymous_kib(pid: u32) -> Result<u64> {
+    memory_kib(pid, "RssAnon:")
+}
+
+fn memory_kib(pid: u32, which: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib = line.split_whitespace().next().context("empty VmRSS")?;
-    kib.parse().context("VmRSS is no number")
+    let line = status.lines().find_map(|line| line.strip_prefix(which));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    kib.with_context(|| format!("no {which}"))?.parse().context("it is no number")
 }
 
 /// A process's use of the processor since a moment.
@@ -49,6 +63,13 @@ pub fn sleeps(pid: u32) -> Result<u64> {
     let mut lines = status.lines();
     let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     count.context("no voluntary_ctxt_switches")?.trim().parse().context("they are no number")
+}
+
+/// Under how many seccomp filters it is.
+pub fn seccomp_filters(pid: u32) -> Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let count = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"));
+    count.context("no Seccomp_filters")?.trim().parse().context("they are no number")
 }
 
 /// Whether it has ended, reaped or not.

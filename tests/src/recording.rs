@@ -16,9 +16,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::{content, coverage, deadline, streams::StreamKey};
+use crate::{content, coverage, deadline, schema, streams::StreamKey};
 
 /// Missing bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +97,7 @@ pub struct Recording {
     /// How many streams the fixtures have.
     streams: u64,
     seen: BTreeMap<StreamKey, Seen>,
+    limits: Vec<Value>,
 }
 
 impl Recording {
@@ -106,7 +108,14 @@ impl Recording {
             1 << 20,
             File::create_new(&path).and_then(|_| File::open(&path))?,
         );
-        Ok(Self { path, lines, half: Vec::new(), streams, seen: BTreeMap::new() })
+        Ok(Self {
+            path,
+            lines,
+            half: Vec::new(),
+            streams,
+            seen: BTreeMap::new(),
+            limits: Vec::new(),
+        })
     }
 
     /// The file.
@@ -117,6 +126,11 @@ impl Recording {
     /// All that was seen, by connection and direction.
     pub fn seen(&self) -> impl Iterator<Item = (&StreamKey, &Seen)> {
         self.seen.iter()
+    }
+
+    /// The records of the type `limit`.
+    pub fn limits(&self) -> &[Value] {
+        &self.limits
     }
 
     /// Reads on until `done`, or until nothing has come for so long.
@@ -147,6 +161,10 @@ impl Recording {
     }
 
     fn take(&mut self, line: &[u8]) -> Result<()> {
+        if line.windows(LIMIT.len()).take(64).any(|part| part == LIMIT) {
+            self.limits.push(schema::record(str::from_utf8(line)?)?);
+            return Ok(());
+        }
         let event: Event<'_> = serde_json::from_slice(line).context("not the JSON of a piece")?;
         let key = (event.network.connection.id.to_owned(), event.network.io.direction.to_owned());
         let streams = self.streams;
@@ -160,7 +178,8 @@ impl Recording {
             Some(bytes) => seen.data(&bytes),
             None => seen.gap(event.length, event.reason.context("a gap without reason")?),
         }
-        ensure!(event.offset + event.length == seen.length && event.length > 0, "wrong length");
+        let known = event.length > 0 || event.reason == Some("detached");
+        ensure!(event.offset + event.length == seen.length && known, "wrong length");
         let port = |end: Option<Endpoint>| end.and_then(|end| end.port);
         if let (Some(local), Some(peer)) = (port(event.network.local), port(event.network.peer))
             && !seen.ports.contains(&(local, peer))
@@ -170,6 +189,9 @@ impl Recording {
         Ok(())
     }
 }
+
+/// What a line has near its beginning that is of no connection.
+const LIMIT: &[u8] = br#""type":"limit""#;
 
 /// A line, as far as it matters here.
 #[derive(Deserialize)]

@@ -27,6 +27,17 @@ pub struct Server {
 impl Server {
     /// nginx, with files that can be written too.
     pub fn nginx() -> Result<Self> {
+        Self::nginx_by(tool::command("nginx", [""; 0])?)
+    }
+
+    /// The same, by a program that executes its last arguments.
+    pub fn nginx_through(program: &Path) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg(tool::find("nginx")?);
+        Self::nginx_by(command)
+    }
+
+    fn nginx_by(mut command: Command) -> Result<Self> {
         let (folder, port) = place()?;
         let configuration = format!(
             "daemon off; master_process off; pid pid; error_log stderr;\n\
@@ -38,13 +49,13 @@ impl Server {
                  ssl_certificate certificate.pem; ssl_certificate_key key.pem;\n\
                  keepalive_requests 100000;\n\
                  dav_methods PUT DELETE;\n\
+                 location = /number {{ return 200 \"$arg_n\\n\"; }}\n\
                }}\n\
              }}\n"
         );
         let file = folder.path().join("nginx.conf");
         fs::write(&file, configuration)?;
-        let mut command = tool::command("nginx", ["-e", "stderr", "-p"])?;
-        command.arg(folder.path()).arg("-c").arg(file);
+        command.args(["-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(file);
         Self::start(command, folder, port)
     }
 

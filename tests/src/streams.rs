@@ -52,7 +52,8 @@ pub fn pieces(events: &[Value], pid: u32) -> Result<BTreeMap<StreamKey, Vec<Piec
         let offset = number(event, "/offset").context("no offset")?;
         ensure!(offset == end, "offset {offset} after {end} bytes");
         let length = number(event, "/length").context("no length")?;
-        let known = length > 0 || piece == Piece::Gap(0, "in-flight-full".to_owned());
+        let unknown = ["in-flight-full", "detached"].map(|why| Piece::Gap(0, why.to_owned()));
+        let known = length > 0 || unknown.contains(&piece);
         ensure!(length == piece.length() && known, "length {length}, not {}", piece.length());
         stream.push(piece);
     }

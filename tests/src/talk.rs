@@ -69,6 +69,15 @@ impl Talk {
         Ok(talking)
     }
 
+    /// Starts it by a program that executes its last arguments, until it is ready.
+    pub fn start_by(self, program: &Path, request: &[u8], response: &[u8]) -> Result<Talking> {
+        let mut command = Command::new(program);
+        command.arg(&self.binary);
+        let talking = self.launch(command, request, response)?;
+        talking.child.says("ready", LIMIT)?;
+        Ok(talking)
+    }
+
     /// Starts a program that says `waiting`, and executes its last arguments after a line.
     pub fn through(self, program: &[&str], request: &[u8], response: &[u8]) -> Result<Talking> {
         let (program, arguments) = program.split_first().context("no program")?;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Read as _,
+    io::{Read as _, Write as _},
     os::fd::OwnedFd,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -59,6 +59,11 @@ impl Terminal {
     /// What a program writes to, in place of a pipe.
     pub fn stream(&self) -> Result<Stdio> {
         Ok(self.theirs.try_clone()?.into())
+    }
+
+    /// Writes at it, as with a keyboard.
+    pub fn write(&self, text: &str) -> Result<()> {
+        Ok(File::from(self.ours.try_clone()?).write_all(text.as_bytes())?)
     }
 
     /// All that was written.

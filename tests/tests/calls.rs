@@ -72,7 +72,7 @@ fn shown(pieces: &[Piece]) -> String {
 }
 
 fn each_in_its_way(node: &Node) -> Result<()> {
-    for (kind, _) in links::KINDS {
+    for (kind, _) in links::kinds()? {
         each_by(node, kind).with_context(|| format!("by links of the kind {kind}"))?;
     }
     Ok(())

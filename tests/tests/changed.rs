@@ -4,6 +4,8 @@ use std::{
     env::consts::ARCH,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::Command,
     thread,
 };
 
@@ -14,14 +16,22 @@ use tlstap_tests::{
     docker::Container,
     event::{exchanges, text},
     node::Node,
+    probed, tool,
 };
 
 use crate::web;
 
-crate::tests![copied_up, replaced_while_it_runs, probed_anew_while_it_runs];
+crate::tests![
+    copied_up,
+    replaced_while_it_runs,
+    probed_anew_while_it_runs,
+    a_build_id_that_another_file_claims,
+];
 
 /// A file that was never mapped before can lose its first requests; this many, no more.
 const TRIES: usize = 10;
+/// Bytes of what pace says in a call.
+const MESSAGE: u64 = 64;
 
 fn copied_up(node: &Node) -> Result<()> {
     changed(node, "touch $(readlink -f /usr/lib/*/libssl.so.3)")
@@ -35,7 +45,6 @@ fn replaced_while_it_runs(node: &Node) -> Result<()> {
 /// For a while it is probed twice, and each call is told once all the same.
 fn probed_anew_while_it_runs(node: &Node) -> Result<()> {
     const CALLS: u64 = 200_000;
-    const MESSAGE: u64 = 64;
     let folder = tempfile::tempdir()?;
     let library = folder.path().join("libssl.so.3");
     fs::copy(format!("/usr/lib/{ARCH}-linux-gnu/libssl.so.3"), &library)?;
@@ -54,6 +63,26 @@ fn probed_anew_while_it_runs(node: &Node) -> Result<()> {
     let (summary, expect) = (ended.summary()?, cost.calls * MESSAGE);
     ensure!(changes > 2, "too little was changed");
     ensure!(summary.contains(&format!("{expect} plaintext bytes")), "{summary}, not {expect}");
+    Ok(())
+}
+
+/// A file that is no library, and has the build-id of one, hides none.
+fn a_build_id_that_another_file_claims(node: &Node) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let genuine = format!("/usr/lib/{ARCH}-linux-gnu/libssl.so.3");
+    let agent = node.tlstap(&["trace", "-o", "none", "--comm", "pace"])?.ready()?;
+    let script = tool::fixtures().join("claims.py");
+    let arguments = [&script, Path::new(&genuine), &folder.path().join("false.so")];
+    let mapped = Command::new("python3").args(arguments).status()?;
+    ensure!(mapped.success(), "python3 ended with {mapped}");
+    // What was mapped first is looked at first.
+    fs::copy(genuine, folder.path().join("libssl.so.3"))?;
+    let mut pace = node.pace_with(folder.path())?;
+    probed::wait_in(pace.pid(), "libssl.so.3")?;
+    let told = pace.go(1_000)?.calls * MESSAGE;
+    let ended = agent.stop()?;
+    let summary = ended.summary()?;
+    ensure!(summary.contains(&format!("{told} plaintext bytes")), "{summary}, not {told}");
     Ok(())
 }
 

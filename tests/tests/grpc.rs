@@ -15,13 +15,21 @@ use tlstap_tests::{
     tool,
 };
 
+use crate::addresses::ends;
+
 crate::tests![
     node_and_node,
     grpcio_calls_node,
     node_calls_grpcio,
     grpcio_and_grpcio,
+    grpcio_in_containers,
     messages_by_name_and_number
 ];
+
+const GRPCIO: &str = "grpcio==1.71.0";
+
+/// In containers.
+const PORT: &str = "8443";
 
 /// Unary, with streams of the server, of the client, of both, and one that fails.
 const CALLS: [&str; 5] = ["Add", "List", "Fill", "Chat", "Fail"];
@@ -70,7 +78,7 @@ fn node(name: &str) -> Result<Command> {
 }
 
 fn grpcio(name: &str) -> Result<Command> {
-    Ok(script(packages::python(&["grpcio==1.71.0"])?, name))
+    Ok(script(packages::python(&[GRPCIO])?, name))
 }
 
 /// Traces a client's calls, and holds what is told of these sides against what it prints.
@@ -157,4 +165,47 @@ fn node_calls_grpcio(tlstap: &Node) -> Result<()> {
 
 fn grpcio_and_grpcio(tlstap: &Node) -> Result<()> {
     captured(tlstap, grpcio("server.py")?, grpcio("client.py")?, &BOTH)
+}
+
+/// A client and a server in containers of their own: the calls, and the only connection there is.
+fn grpcio_in_containers(node: &Node) -> Result<()> {
+    let docker = node.docker()?;
+    let packages = packages::of_python(&[GRPCIO])?;
+    let run = |role| {
+        let run = docker.run(role)?.network(docker.network()).mount(&packages, "/packages");
+        let run = run.mount(&tool::fixtures().join("grpc"), "/grpc");
+        let environment =
+            ["PYTHONPATH=/packages", "PYTHONDONTWRITEBYTECODE=1", "GRPC_LISTEN=0.0.0.0"];
+        anyhow::Ok(environment.iter().fold(run, |run, set| run.options(&["--env", set])))
+    };
+    let key = ["/fixture/key.pem", "/fixture/certificate.pem"];
+    let server = run("server")?.start(&["python3", "/grpc/server.py", PORT, key[0], key[1]])?;
+    server.wait_for_log("ready")?;
+    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    let name = ["GRPC_SERVER", server.name()].join("=");
+    let client = run("client")?.options(&["--env", &name, "--env", "GRPC_NAME=tlstap-tests"]);
+    let (printed, client) = client.finish(&["python3", "/grpc/client.py", PORT, key[1]])?;
+    let calls: Vec<Call> =
+        printed.lines().map(serde_json::from_str).collect::<Result<_, _>>().context(printed)?;
+    ensure!(calls.iter().map(|call| call.method.as_str()).eq(CALLS), "other calls are printed");
+    agent.wait_for("all calls", |events| {
+        (of_type(events, "grpc").count() >= 2 * calls.len()).then_some(())
+    })?;
+    let events = agent.stop()?.events()?;
+    let listens = (server.address()?, PORT.parse()?);
+    for (side, container) in [("client", &client), ("server", &server)] {
+        let told: Vec<_> =
+            of_type(&events, "grpc").filter(|event| text(event, "/kind") == Some(side)).collect();
+        ensure!(told.len() == calls.len(), "{} calls of the {side}", told.len());
+        for call in &calls {
+            let of_call = |event: &&&Value| text(event, "/rpc/method") == Some(&call.method);
+            let event = told.iter().find(of_call).with_context(|| call.method.clone())?;
+            call.is_told(event)?;
+            expect(event, &[("/container/name", json!(container.name()))])?;
+            let (local, peer) = ends(event).with_context(|| format!("no addresses: {event}"))?;
+            let server = if side == "client" { peer } else { local };
+            ensure!(server == listens, "{server:?}, not {listens:?}");
+        }
+    }
+    Ok(())
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 use tlstap_tests::{
     agent::{Agent, EVENT},
-    deadline,
+    deadline, kernel,
     node::Node,
     probed,
     talk::Talking,
@@ -13,6 +14,7 @@ use tlstap_tests::{
 
 crate::tests![
     nothing_is_left_in_the_code,
+    nothing_is_left_by_a_kill,
     others_are_not_probed,
     a_named_process_that_executes,
     a_thread_that_executes,
@@ -20,8 +22,15 @@ crate::tests![
 ];
 
 /// By the word on the command line, and what the log calls it.
-pub(crate) const KINDS: [(&str, &str); 3] =
+const KINDS: [(&str, &str); 3] =
     [("session", "uprobe sessions"), ("multi", "uprobe multi links"), ("perf", "perf links")];
+
+/// Those that this kernel has, the best first.
+pub(crate) fn kinds() -> Result<&'static [(&'static str, &'static str)]> {
+    let version = kernel::version()?;
+    let lacks = usize::from(version < (6, 13)) + usize::from(version < (6, 10));
+    KINDS.get(lacks..).context("no kind")
+}
 
 const LIBRARY: &str = "libssl.so.3";
 const REQUEST: &[u8] = b"GET /linked HTTP/1.1\r\nHost: talk\r\n\r\n";
@@ -49,7 +58,7 @@ fn unprobed(process: &Talking) -> Result<()> {
 }
 
 fn nothing_is_left_in_the_code(node: &Node) -> Result<()> {
-    for kind in KINDS {
+    for &kind in kinds()? {
         let mut process = talking(node)?;
         unprobed(&process)?;
         let mut agent = with(node, kind, &[])?;
@@ -63,9 +72,27 @@ fn nothing_is_left_in_the_code(node: &Node) -> Result<()> {
     Ok(())
 }
 
+/// The kernel takes the probes away when it closes what a killed agent had open.
+fn nothing_is_left_by_a_kill(node: &Node) -> Result<()> {
+    for &kind in kinds()? {
+        let mut process = talking(node)?;
+        unprobed(&process)?;
+        // Perf links to all that the node has would take the kernel half a minute to close.
+        let pid = process.pid().to_string();
+        let bound: &[&str] = if kind.0 == "perf" { &["--pid", &pid] } else { &[] };
+        let agent = with(node, kind, bound)?;
+        ensure!(probed::places(process.pid(), LIBRARY)? >= 4, "not probed by {}", kind.1);
+        agent.stop_by(Signal::KILL)?;
+        unprobed(&process)?;
+        process.go()?;
+        process.end()?;
+    }
+    Ok(())
+}
+
 /// Of two that share a library, one is named.
 fn others_are_not_probed(node: &Node) -> Result<()> {
-    for kind in KINDS {
+    for &kind in kinds()? {
         let (mut named, mut other) = (talking(node)?, talking(node)?);
         unprobed(&other)?;
         let mut agent = with(node, kind, &["--pid", &named.pid().to_string()])?;
@@ -97,11 +124,7 @@ os.read(0, 6)
 threading.Thread(target=os.execv, args=(sys.argv[1], sys.argv[1:])).start()
 threading.Event().wait()
 ";
-    executes(node, &["python3", "-c", script], |process| {
-        deadline::until("its library to be probed", EVENT, || {
-            Ok((probed::places(process.pid(), LIBRARY)? > 0).then_some(()))
-        })
-    })
+    executes(node, &["python3", "-c", script], |process| probed::wait_in(process.pid(), LIBRARY))
 }
 
 fn executes(
@@ -109,7 +132,7 @@ fn executes(
     through: &[&str],
     before_it_talks: impl Fn(&Talking) -> Result<()>,
 ) -> Result<()> {
-    for kind in KINDS {
+    for &kind in kinds()? {
         let mut waiting = node.talk()?.through(through, REQUEST, RESPONSE)?;
         let mut agent = with(node, kind, &["--pid", &waiting.pid().to_string()])?;
         waiting.begin()?;
@@ -127,7 +150,8 @@ fn the_best_kind_is_told(node: &Node) -> Result<()> {
     let check = node.tlstap(&["check"])?.output()?;
     let line = check.stdout.iter().find(|line| line.contains(" probes "));
     let line = line.context("nothing about probes")?;
-    let (_, told) = KINDS.into_iter().find(|(_, told)| line.contains(told)).context("no kind")?;
+    let (_, told) = kinds()?.first().context("no kind")?;
+    ensure!(line.contains(told), "{line:?} does not tell of {told}");
     let agent = node.tlstap(&["trace", "-v", "-o", "none"])?.ready()?;
     agent.complains(&format!("held by {told}"), EVENT)?;
     agent.stop().map(drop)

@@ -11,38 +11,51 @@ mod addresses;
 mod bundled;
 mod calls;
 mod changed;
+mod churn;
+mod complete;
 mod cost;
 mod databases;
+mod deploy;
 mod endings;
+mod enter;
 mod events;
 mod exact;
 mod exchanges;
 mod families;
 mod filters;
 mod fresh;
+mod fs;
 mod gaps;
 mod go;
 mod grpc;
+mod hostile;
 mod http2;
 mod idle;
+mod kernel;
+mod kills;
+mod limits;
 mod links;
 mod listing;
 mod mail;
 mod many;
 mod messaging;
+mod metrics;
 mod missing;
 mod odd;
+mod otlp;
 mod output;
 mod pair;
 mod pcapng;
 mod plaintext;
 mod pods;
+mod privileges;
 mod programs;
 mod redaction;
 mod refusals;
 mod replay;
 mod restart;
 mod rustls;
+mod seccomp;
 mod storm;
 mod stripped;
 mod terminal;
@@ -89,12 +102,22 @@ const ALL: &[&[(&str, Test)]] = &[
     refusals::TESTS,
     missing::TESTS,
     endings::TESTS,
+    enter::TESTS,
+    enter::files::TESTS,
+    enter::job::TESTS,
+    enter::lookups::TESTS,
+    enter::odd::TESTS,
+    enter::processes::TESTS,
+    enter::refused::TESTS,
     filters::TESTS,
     output::TESTS,
     storm::TESTS,
     stripped::TESTS,
+    hostile::TESTS,
     idle::TESTS,
+    limits::TESTS,
     links::TESTS,
+    kills::TESTS,
     cost::TESTS,
     pair::TESTS,
     programs::TESTS,
@@ -105,6 +128,9 @@ const ALL: &[&[(&str, Test)]] = &[
     databases::TESTS,
     databases::mongodb::TESTS,
     messaging::TESTS,
+    metrics::TESTS,
+    otlp::TESTS,
+    otlp::trouble::TESTS,
     http2::TESTS,
     http2::nghttp::TESTS,
     http2::late::TESTS,
@@ -122,8 +148,17 @@ const ALL: &[&[(&str, Test)]] = &[
     odd::TESTS,
     pods::TESTS,
     restart::TESTS,
+    churn::TESTS,
     rustls::TESTS,
     replay::TESTS,
+    kernel::TESTS,
+    seccomp::TESTS,
+    privileges::TESTS,
+    deploy::TESTS,
+    fs::TESTS,
+    fs::stopped::TESTS,
+    fs::roots::TESTS,
+    complete::TESTS,
 ];
 
 fn main() -> Result<ExitCode> {
@@ -132,7 +167,8 @@ fn main() -> Result<ExitCode> {
     arguments.test_threads = Some(1);
     let node = Arc::new(Mutex::new(Node::new()?));
     let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
-    let trials = ALL.iter().copied().flatten().map(|(name, test)| trial(name, *test, &node));
+    let tests = kernel::chosen(ALL.iter().copied().flatten().copied().collect())?;
+    let trials = tests.into_iter().map(|(name, test)| trial(name, test, &node));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     let cleared = Arc::into_inner(node)
         .map_or(Ok(()), |node| node.into_inner().unwrap_or_else(PoisonError::into_inner).clear());

@@ -1,16 +1,19 @@
 //! Issue 3: containers that share namespaces with the host, have next to nothing in them, or no
 //! runtime behind them.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tlstap_tests::{
-    agent::Launch,
+    agent::{EVENT, Launch},
+    deadline,
     docker::{Container, Derived, Docker},
     event::{exchanges, expect, number, text},
     musl,
     node::Node,
+    rooted::{self, Rooted},
+    scrape::{ANYWHERE, Site},
     talk::Talk,
     tool,
 };
@@ -26,6 +29,7 @@ crate::tests![
     linked_to_musl,
     without_a_runtime,
     in_a_user_namespace,
+    roots_one_after_the_other,
 ];
 
 /// Holds a server in such a container to be captured and named.
@@ -189,4 +193,35 @@ fn without_a_runtime(node: &Node) -> Result<()> {
 
 fn in_a_user_namespace(node: &Node) -> Result<()> {
     by_hand(node, &["--user", "--map-root-user"])
+}
+
+/// Libraries that no process has mapped yet are probed in each of them, though the kernel gives the number of
+/// a mount namespace that is gone to the next one.
+fn roots_one_after_the_other(node: &Node) -> Result<()> {
+    const MOST: u32 = 20;
+    let library = node.talk()?.shared_library()?;
+    let inside = library.strip_prefix("/")?;
+    let agent = node.tlstap(&[&["trace", "-o", "none"], &ANYWHERE[..]].concat())?.ready()?;
+    let site = Site::of(&agent)?;
+    let hooked = || -> Result<f64> {
+        Ok(site.metrics()?.sum("tlstap_libraries_hooked", &[("tls_library", "openssl")]))
+    };
+    let (before, mut roots, mut numbers) = (hooked()?, Vec::new(), BTreeSet::new());
+    for count in 1..=MOST {
+        let root = rooted::folder()?;
+        let copy = root.path().join(inside);
+        fs::create_dir_all(copy.parent().context("no folder")?)?;
+        fs::copy(&library, copy)?;
+        let process = Rooted::unshared(root.path())?;
+        deadline::until(&format!("the library of root {count} to be probed"), EVENT, || {
+            Ok((hooked()? > before + f64::from(count) - 0.5).then_some(()))
+        })?;
+        let number = fs::read_link(format!("/proc/{}/ns/mnt", process.pid()))?;
+        if !numbers.insert(number) {
+            return agent.stop().map(drop);
+        }
+        // A file that is removed gives its inode to the next one.
+        roots.push(root);
+    }
+    bail!("no number came again: {numbers:?}")
 }

@@ -1,10 +1,11 @@
 //! Two containers of one image, a server and a client: one event each, and all of its fields.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tlstap_tests::{
+    agent::Launch,
     docker::{Container, Docker},
     event::{absent, exchanges, expect, number, text},
     node::Node,
@@ -21,9 +22,17 @@ crate::tests![
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn one_event_on_each_side(node: &Node) -> Result<()> {
-    let docker = node.docker()?;
+    seen_once_on_each_side(node.docker()?, node.tlstap(&["trace", "-o", "json"])?)
+}
+
+/// Libraries are probed first, and then their versions are looked for.
+const VERSIONS: Duration = Duration::from_secs(1);
+
+/// Holds an agent to see a request on both sides, with all there is to know about it.
+pub(crate) fn seen_once_on_each_side(docker: &Docker, launch: Launch) -> Result<()> {
     let server = web::server(docker)?;
-    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    let mut agent = launch.ready()?;
+    thread::sleep(VERSIONS);
     let (client, pid) = curl_with_known_pid(docker, &web::url(&server, "/hello?n=1"))?;
     agent.wait_for("an exchange on each side", |events| {
         let both = [&server, &client].map(|side| !exchanges(events, side.name()).is_empty());

@@ -8,17 +8,21 @@ use tlstap_tests::{
     account,
     child::Child,
     event::{expect, number, text},
-    exact::Exact,
+    exact::{Exact, Exchange},
     node::Node,
     probed, rustls, tool,
 };
 
-use crate::exact::session::Session;
+use crate::{
+    addresses::{ends as ends_of, reported},
+    exact::session::Session,
+};
 
 crate::tests![
     every_byte_once,
     addresses_that_are_used_again,
     the_only_connection_of_a_server,
+    inside_a_container,
     a_stripped_one_is_named,
 ];
 
@@ -97,6 +101,65 @@ fn the_only_connection_of_a_server(node: &Node) -> Result<()> {
         ],
     )?;
     ensure!(number(event, "/network/peer/port").is_some(), "no peer: {event}");
+    Ok(())
+}
+
+/// A client in the container: PORT. It prints its own address, and stays until the agent has looked.
+const CLIENT: &str = r#"
+import json, socket, ssl, sys, time
+context = ssl._create_unverified_context()
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as tcp, context.wrap_socket(tcp) as tls:
+    time.sleep(0.3)
+    tls.sendall(b"GET /inside HTTP/1.1\r\nHost: any\r\n\r\n")
+    tls.recv(4096)
+    print(json.dumps({"path": "/inside", "local": tls.getsockname(), "peer": tls.getpeername()}))
+    time.sleep(0.3)
+"#;
+
+/// Both ends as programs of a container, and a server there that another program asks.
+fn inside_a_container(node: &Node) -> Result<()> {
+    let docker = node.docker()?;
+    let program = rustls::program("lto")?;
+    let inside =
+        ["/rustls/", program.file_name().and_then(|name| name.to_str()).context("no name")?];
+    let inside = inside.concat();
+    let run = |role| {
+        let folder = program.parent().context("no folder")?;
+        anyhow::Ok(docker.run(role)?.mount(folder, "/rustls"))
+    };
+    // The numbers that it prints are those of the host.
+    let exact = run("exact")?.options(&["--pid", "host"]);
+    let (child, container) = exact.attached(&[&inside, "--pairs", "2", "1", "40000"])?;
+    let mut exchange = Exchange::ready(child)?;
+    let mut session = Session::start(node, &[], 4)?;
+    let ends = exchange.go()?;
+    exchange.end()?;
+    account::whole(&session.told(&ends)?)?;
+    session.stop()?;
+    drop(container);
+
+    let (server, container) = run("server")?.attached(&[&inside, "--serve"])?;
+    let ready = server.says("ready", LIMIT)?;
+    let port = ready.trim_start_matches("ready").trim().to_owned();
+    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    let said = reported(&container.exec(&["python3", "-c", CLIENT, &port])?)?;
+    let (local, peer) = said.get("/inside").context("the client said nothing")?;
+    let found = agent.wait_for_count("the server's exchange", 1, |event| {
+        text(event, "/kind") == Some("server") && text(event, "/type") == Some("http")
+    })?;
+    agent.stop()?;
+    let event = found.first().context("none")?;
+    expect(
+        event,
+        &[
+            ("/tls/library", json!("rustls")),
+            ("/container/name", json!(container.name())),
+            ("/url/path", json!("/inside")),
+            ("/http/response/status_code", json!(200)),
+        ],
+    )?;
+    let wanted = (peer.clone(), local.clone());
+    ensure!(ends_of(event).as_ref() == Some(&wanted), "{event}, not {wanted:?}");
     Ok(())
 }
 

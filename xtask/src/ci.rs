@@ -10,11 +10,11 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    command, fuzz,
+    build, command, fuzz,
     packages::{self, Package},
     test,
     toolchain::{self, Compiler, DISTRIBUTION},
-    workspace,
+    vm, workspace,
 };
 
 /// Of each target. More is a matter of `cargo xtask fuzz`.
@@ -34,7 +34,8 @@ pub(crate) fn ci() -> Result<()> {
     step("clippy, kernel half", clippy_kernel_half)?;
     step("kernel half for other processors", build_other_kernel_halves)?;
     step("tests", || test::test(&test::Args::default()))?;
-    step("noise", noise)?;
+    step("Linux 6.1", || vm::vm(&vm::Args::on("6.1")))?;
+    step("noise and limits of time", release)?;
     step("fuzzing", || fuzz::fuzz(&fuzz::Args::all(FUZZ_SECONDS, FUZZ_JOBS)))?;
     step("rustdoc", rustdoc)?;
     step("cargo-deny", deny)?;
@@ -55,10 +56,10 @@ fn cargo(arguments: &[&str]) -> Result<()> {
 }
 
 /// With the profile of a release: debug builds take too long for so much.
-fn noise() -> Result<()> {
-    let arguments =
-        ["test", "--release", "--package", "tlstap", "--test", "noise", "--", "--nocapture"];
-    command::run(command::cargo().args(arguments).env("TLSTAP_NOISE_MIB", NOISE_MIB))
+fn release() -> Result<()> {
+    let tests = ["--test", "noise", "--test", "limits", "--", "--nocapture", "--test-threads=1"];
+    let mut test = build::static_cargo("test")?;
+    command::run(test.args(build::AGENT).args(tests).env("TLSTAP_NOISE_MIB", NOISE_MIB))
 }
 
 fn rustdoc() -> Result<()> {

@@ -55,6 +55,22 @@ pub(crate) fn ensure(purpose: &str, packages: &[Package]) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { install(purpose, &missing) }
 }
 
+/// Installs a package if it is missing, also beside another one of the same source that is there in a
+/// newer version, which excludes it: that becomes the archive's own.
+pub(crate) fn ensure_beside(purpose: &str, package: Package, other: &Package) -> Result<()> {
+    let name = package.name;
+    let Err(error) = ensure(purpose, &[package]) else { return Ok(()) };
+    if other.is_missing() {
+        return Err(error);
+    }
+    let mut show = Command::new("apt-cache");
+    let shown = command::output(show.args(["show", "--no-all-versions", name]))?;
+    let version = shown.lines().find_map(|line| line.strip_prefix("Version: "));
+    let other = format!("{}={}", other.name, version.context("apt-cache tells no version")?);
+    eprintln!("xtask: {purpose}: installing {name} with {other}, which it can be beside");
+    apt_install(&["--allow-downgrades", name, &other])
+}
+
 pub(crate) fn install(purpose: &str, packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     if command::find("apt-get").is_none() {

@@ -1,13 +1,17 @@
 //! `cargo xtask test [-- FILTER]`: all tiers, each with what it needs.
 
-use std::{env::consts::ARCH, ffi::OsString};
+use std::{env::consts::ARCH, ffi::OsString, path::PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::{
-    build, command,
+    build, command, image,
     packages::{self, Package},
 };
+
+/// What the tests call the agent's image: not as it is called where it is used.
+const IMAGE: &str = "tlstap-tests-agent:tested";
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -21,13 +25,32 @@ pub(crate) fn test(args: &Args) -> Result<()> {
         bail!("the tests load BPF programs and start containers: run this as root");
     }
     test_packages()?;
-    let agent = build::agent()?;
+    // As it is shipped.
+    let agent = build::agent_static()?;
+    let image = image::make(IMAGE)?;
     command::run(
         command::cargo()
             .args(["test", "--workspace", "--"])
             .args(&args.harness)
-            .env("TLSTAP_BIN", agent),
+            .env("TLSTAP_BIN", agent)
+            .env("TLSTAP_IMAGE", image),
     )
+}
+
+/// The suite, compiled and not run; gives its path.
+pub(crate) fn suite() -> Result<PathBuf> {
+    // All of the workspace, as the tests are: a part has other features and is compiled anew.
+    let build = ["test", "--workspace", "--no-run"];
+    let messages = command::output(command::cargo().args(build).args([
+        "--quiet",
+        "--message-format",
+        "json",
+    ]))?;
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut suites = messages
+        .filter(|message| message.pointer("/target/name").is_some_and(|name| name == "suite"));
+    let suite = suites.find_map(|message| message.get("executable")?.as_str().map(PathBuf::from));
+    suite.context("cargo tells no path of the suite")
 }
 
 /// What the tests start or compile against.
@@ -41,17 +64,20 @@ pub(crate) fn test_packages() -> Result<()> {
         &[
             Package::new("binutils", "objcopy"),
             Package::new("bpftool", "bpftool"),
+            Package::new("busybox-static", "busybox"),
             Package::new("cmake", "cmake"),
             Package::new("containerd", "containerd"),
             Package::new("curl", "curl"),
             Package::new("debootstrap", "debootstrap"),
             Package::new("docker.io", "dockerd"),
             Package::new("dovecot-imapd", "/usr/lib/dovecot/imap"),
+            Package::new("fish", "fish"),
             Package::new("g++", "c++"),
             Package::new("gcc", "cc"),
             Package::new("gnutls-bin", "gnutls-serv"),
             Package::new("golang-go", "go"),
             Package::new("iproute2", "ip"),
+            Package::new("kubernetes-client", "kubectl"),
             Package::new("libc6-dev", "/usr/include/stdio.h"),
             Package::new("libdbd-mariadb-perl", &dbd_mariadb),
             Package::new("libgnutls28-dev", "/usr/include/gnutls/openssl.h"),
@@ -79,6 +105,7 @@ pub(crate) fn test_packages() -> Result<()> {
             Package::new("podman", "podman"),
             // The Debian package's server, not the cluster that it makes.
             Package::new("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
+            Package::new("prometheus", "promtool"),
             Package::new("python3-pymongo", "/usr/lib/python3/dist-packages/pymongo/__init__.py"),
             Package::new("python3-kafka", "/usr/lib/python3/dist-packages/kafka/__init__.py"),
             Package::new("python3-paho-mqtt", "/usr/lib/python3/dist-packages/paho/mqtt/client.py"),
@@ -89,9 +116,11 @@ pub(crate) fn test_packages() -> Result<()> {
             Package::new("python3-pip", "pip3"),
             Package::new("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server"),
             Package::new("redis-server", "redis-server"),
+            Package::new("tcpdump", "tcpdump"),
             Package::new("tshark", "tshark"),
             Package::new("wget", "wget"),
             Package::new("xz-utils", "xz"),
+            Package::new("zsh", "zsh"),
         ],
     )
 }

@@ -3,7 +3,9 @@
 //! The only stage that knows aya's programs. Probes go through open descriptors, one attachment a
 //! real file, for all processes or for one.
 
-mod changing;
+mod apart;
+mod copying;
+mod guard;
 mod layout;
 mod multi;
 mod probes;
@@ -11,7 +13,8 @@ mod programs;
 mod registry;
 mod verdicts;
 
-pub use changing::hold_still;
+pub use copying::Copying;
+pub use guard::{Guard, Outcome, Refusal, ReturnProbes};
 pub use probes::{AttachError, Attachment, Links, Scope};
 pub use programs::{KernelHalf, LoadError, Options, Programs, Sockets};
 pub use registry::{Registry, User};

@@ -20,11 +20,12 @@ use thiserror::Error;
 use tlstap_ebpf::name;
 
 use super::{
-    LoadError,
-    changing::change,
+    LoadError, Refusal,
+    apart::{Apart, apart},
     multi::{self, Loader, MultiError, Point, When},
     programs::refused,
 };
+use crate::privilege;
 
 /// How probes are held in place; each way serves where the one before does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -69,6 +70,9 @@ pub enum AttachError {
     /// The program is not loaded.
     #[error(transparent)]
     Program(#[from] LoadError),
+    /// It could do harm.
+    #[error("refused")]
+    Refused(#[from] Refusal),
 }
 
 impl AttachError {
@@ -90,16 +94,8 @@ impl AttachError {
 /// 0.1 s, another some 40 ms for all that it holds.
 #[derive(Debug)]
 pub struct Attachment {
-    links: Vec<Link>,
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        for link in self.links.drain(..) {
-            let _changing = change();
-            drop(link);
-        }
-    }
+    #[expect(dead_code, reason = "held, not read: dropping them detaches")]
+    links: Vec<Apart<Link>>,
 }
 
 #[derive(Debug)]
@@ -147,6 +143,9 @@ impl Probes {
             }
         };
         tracing::info!("probes are held by {}", links.as_str());
+        if links == Links::Perf && !privilege::may_use_perf_probes() {
+            tracing::warn!("kernels since July 2025 refuse perf links without CAP_SYS_ADMIN");
+        }
         Ok(Self { links, programs })
     }
 
@@ -175,22 +174,21 @@ impl Probes {
             Scope::Process(pid) => NonZeroU32::new(pid),
             Scope::All => None,
         };
-        let mut attachment = Attachment { links: Vec::new() };
+        let mut links = Vec::new();
         for (name, points) in places {
             if self.links == Links::Perf {
                 for point in points {
                     let link = attach_perf(ebpf, name, path, *point, process)?;
-                    attachment.links.push(Link::Perf(link));
+                    links.push(Apart::new(Link::Perf(link)));
                 }
             } else {
                 let program = self.programs.get(name).ok_or(LoadError::Missing(name))?;
-                let changing = change();
-                let link = program.attach(path, points, process.map(NonZeroU32::get));
-                drop(changing);
-                attachment.links.push(Link::Multi(link.map_err(AttachError::Link)?));
+                let process = process.map(NonZeroU32::get);
+                let link = apart(|| program.attach(path, points, process)).flatten();
+                links.push(Apart::new(Link::Multi(link.map_err(AttachError::Link)?)));
             }
         }
-        Ok(attachment)
+        Ok(Attachment { links })
     }
 }
 
@@ -269,7 +267,6 @@ fn attach_perf(
     let point = UProbeAttachPoint { location, cookie: Some(cookie) };
     let scope = process.map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
     let program = perf(ebpf, name)?;
-    let _changing = change();
-    let link = program.attach(point, path, scope)?;
+    let link = apart(|| program.attach(point, path, scope)).map_err(AttachError::Link)??;
     Ok(program.take_link(link)?)
 }

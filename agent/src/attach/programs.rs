@@ -1,11 +1,11 @@
 //! The kernel half, loaded, and the probes that it is attached by.
 
-use std::{fs::File, io, path::Path};
+use std::{error::Error, io, path::Path, thread};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, MapData},
-    programs::{KProbe, RawTracePoint},
+    programs::{KProbe, ProgramError, RawTracePoint},
 };
 use aya_log::EbpfLogger;
 use thiserror::Error;
@@ -13,12 +13,13 @@ use tlstap_ebpf::{Cookie, Function, name};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    AttachError, Attachment, Links, Scope, Verdicts, layout, multi::Point, probes::Probes,
+    AttachError, Attachment, Copying, Guard, Links, ReturnProbes, Scope, Verdicts, layout,
+    multi::Point, probes::Probes,
 };
 use crate::{
-    capture::{Connections, Counters, Ended, Ring},
+    capture::{Connections, Counters, Ended, Interrupted, Kernel, Ring},
     privilege,
-    resolve::{Probe, descriptor_path},
+    resolve::{Probe, RealFile, descriptor_path},
 };
 
 /// The BPF object that the build script made.
@@ -31,10 +32,14 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Most bytes copied from one call.
     pub max_call_bytes: u64,
+    /// Most bytes copied from one process in a second, below 2^34.
+    pub max_rate: Option<u64>,
     /// How the sockets of connections are found.
     pub sockets: Sockets,
     /// How probes are held in place, at best.
     pub links: Links,
+    /// Whether functions are probed at their return.
+    pub returns: ReturnProbes,
     /// Whether processes can be ignored; without it nothing is looked up.
     pub filtered: bool,
     /// Whether the kernel half logs, through aya-log.
@@ -63,7 +68,7 @@ pub enum LoadError {
     },
     /// The kernel refused a program or a map.
     #[error("the kernel refused {0}")]
-    Refused(&'static str, #[source] Box<dyn std::error::Error + Send + Sync>),
+    Refused(&'static str, #[source] Box<dyn Error + Send + Sync>),
     /// The object lacks something that this agent expects of it.
     #[error("the BPF object has no {0}")]
     Missing(&'static str),
@@ -77,6 +82,8 @@ pub struct KernelHalf {
     pub records: Ring,
     /// What is decided about processes.
     pub verdicts: Verdicts,
+    /// How much is copied.
+    pub copying: Copying,
     /// The connections that are open.
     pub connections: Connections,
     /// What was lost, by [`tlstap_ebpf::loss`].
@@ -88,6 +95,8 @@ pub struct Programs {
     ebpf: Ebpf,
     /// Those that probes of libraries run.
     probes: Probes,
+    /// What may be probed.
+    guard: Guard,
     /// How the sockets of connections are found.
     sockets: Sockets,
     /// What tells the kernel half to look at ciphertext outside TLS calls.
@@ -97,6 +106,9 @@ pub struct Programs {
 impl KernelHalf {
     /// Loads the programs and attaches those that no library is needed for.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
+        let returns = options.returns;
+        // It waits for the kernel most of the time, and so does what follows.
+        let guard = thread::spawn(move || Guard::new(returns));
         let level = if options.logging { aya_log::Level::Trace as u8 } else { 0 };
         let sockets = layout::of_sockets(Path::new("/sys/kernel/btf/vmlinux"));
         let mut ebpf = EbpfLoader::new()
@@ -105,8 +117,12 @@ impl KernelHalf {
             .btf(None)
             .override_global(name::FILTERED, &u32::from(options.filtered), true)
             .override_global(name::MAX_CALL_BYTES, &options.max_call_bytes, true)
+            .override_global(name::MAX_RATE, &options.max_rate.unwrap_or_default(), true)
             .override_global(aya_log::LEVEL, &level, true)
             .map_max_entries(name::RECORDS, options.ring_bytes)
+            // Its elements are allocated at once, also those that nobody needs.
+            .map_max_entries(name::PAID, if options.max_rate.is_some() { 16_384 } else { 256 })
+            .override_global(name::RING_BYTES, &u64::from(options.ring_bytes), true)
             .override_global(name::WAKE_SHIFT, &wake_shift(options.ring_bytes), true)
             // aya 0.14 has no type for task storage; the kernel half alone looks at it.
             .allow_unsupported_maps()
@@ -117,24 +133,36 @@ impl KernelHalf {
         if options.logging {
             log(&mut ebpf);
         }
+        let interrupted = Interrupted::default();
         let records = Ring {
             records: take(&mut ebpf, name::RECORDS)?,
             sleeping: take(&mut ebpf, name::SLEEPING)?,
-            ended: Ended::new(take(&mut ebpf, name::ENDED)?),
+            ended: Ended::new(take(&mut ebpf, name::ENDED)?, interrupted.clone()),
         };
         let verdicts =
             Verdicts::new(take(&mut ebpf, name::VERDICTS)?, take(&mut ebpf, name::THREADS)?);
         let losses = Counters::new(take(&mut ebpf, name::LOSSES)?);
-        let connections = Connections::new(take(&mut ebpf, name::CONNECTIONS)?, losses.clone());
+        let kept = Kernel {
+            map: take(&mut ebpf, name::CONNECTIONS)?,
+            since: take(&mut ebpf, name::SINCE)?,
+            generation: take(&mut ebpf, name::GENERATION)?,
+        };
+        let connections = Connections::new(kept, losses.clone(), interrupted);
+        let copying = Copying::new(take(&mut ebpf, name::LEVEL)?);
         let memory_bios = take(&mut ebpf, name::MEMORY_BIOS)?;
-        let mut programs = Programs { ebpf, probes, sockets: Sockets::Descriptors, memory_bios };
+        let guard = guard.join().map_err(|_panic| LoadError::Missing("guard"))?;
+        if guard.returns.is_unsafe() {
+            tracing::warn!(returns = %guard.returns, "only what has no probes at returns is probed");
+        }
+        let mut programs =
+            Programs { ebpf, probes, guard, sockets: Sockets::Descriptors, memory_bios };
         for tracepoint in
             [(name::TASK_EXIT, "sched_process_exit"), (name::TASK_EXEC, "sched_process_exec")]
         {
             programs.tracepoint(tracepoint)?;
         }
         programs.sockets = programs.follow_sockets(options.sockets, sockets.is_some());
-        Ok(Self { programs, records, verdicts, connections, losses })
+        Ok(Self { programs, records, verdicts, copying, connections, losses })
     }
 }
 
@@ -145,14 +173,16 @@ const fn wake_shift(ring_bytes: u32) -> u32 {
 }
 
 impl Programs {
-    /// Puts the probes on an open file, in order, for those processes. All or none.
+    /// Puts the probes on an open file, in order, for those processes. All or none, and none that
+    /// could do harm.
     pub fn attach(
         &mut self,
-        file: &File,
+        file: &RealFile,
         library: u32,
         probes: &[Probe],
         scope: Scope,
     ) -> Result<Attachment, AttachError> {
+        self.guard.permit(file, probes)?;
         let mut places: Vec<(&str, Vec<Point>)> = Vec::new();
         for probe in probes {
             let cookie =
@@ -165,7 +195,16 @@ impl Programs {
                 }
             }
         }
-        self.probes.attach(&mut self.ebpf, &descriptor_path(file), &places, scope)
+        let path = descriptor_path(&file.file);
+        let attachment = self.probes.attach(&mut self.ebpf, &path, &places, scope)?;
+        // Whoever wrote to it meanwhile finds no probe there any more.
+        Guard::unchanged(file)?;
+        Ok(attachment)
+    }
+
+    /// What may be probed.
+    pub const fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// Which links hold the probes.
@@ -219,7 +258,7 @@ impl Programs {
             match followed {
                 Ok(()) => return way,
                 Err(error) => {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    let cause = Error::source(&error).map(ToString::to_string);
                     refusals.push(format!("{error}: {}", cause.unwrap_or_default()));
                 }
             }
@@ -289,9 +328,9 @@ fn log(ebpf: &mut Ebpf) {
 /// Tells a missing privilege from another refusal.
 pub(super) fn refused<E>(what: &'static str, error: E) -> LoadError
 where
-    E: std::error::Error + Send + Sync + 'static,
+    E: Error + Send + Sync + 'static,
 {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(link) = cause {
         let errno = link.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
         // EACCES is the verifier's.
@@ -300,5 +339,43 @@ where
         }
         cause = link.source();
     }
-    LoadError::Refused(what, Box::new(error))
+    LoadError::Refused(what, brief(Box::new(error)))
+}
+
+/// The reason of the verifier instead of its thousands of lines, which go to the log.
+fn brief(error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
+    let refused = match error.downcast::<ProgramError>() {
+        Ok(refused) => *refused,
+        Err(other) => return other,
+    };
+    let ProgramError::LoadError { io_error, verifier_log } = refused else {
+        return Box::new(refused);
+    };
+    let log = verifier_log.to_string();
+    tracing::debug!(log, "the verifier's log");
+    match verifier_reason(&log) {
+        Some(reason) => format!("{reason} ({io_error})").into(),
+        None => Box::new(io_error),
+    }
+}
+
+/// The last line of a verifier's log that is none of its figures.
+fn verifier_reason(log: &str) -> Option<&str> {
+    const FIGURES: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+    let mut lines = log.lines().map(str::trim).rev();
+    lines.find(|line| !line.is_empty() && !FIGURES.iter().any(|figure| line.starts_with(figure)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_reason() {
+        let log = "func#0 @0\n0: R1=ctx\ncombined stack size of 3 calls is 544. Too large\n\
+                   verification time 167 usec\nstack depth 0+344\nprocessed 40015 insns\n";
+        let reason = "combined stack size of 3 calls is 544. Too large";
+        assert_eq!(verifier_reason(log), Some(reason));
+        assert_eq!(verifier_reason("processed 1 insns\n"), None);
+    }
 }

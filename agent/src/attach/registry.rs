@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::Scope;
-use crate::resolve::{FileKey, RealFile, Stamp};
+use crate::{
+    privilege::{self, Part},
+    resolve::{FileKey, RealFile, Stamp},
+};
 
 /// How long an attachment without users stays. Attaching again costs more than keeping it, and
 /// images are often started again.
@@ -56,6 +59,9 @@ pub struct Registry<A> {
     /// Of files that were written to since, and when: they stay until their files are probed anew, and
     /// [`GRACE`] longer.
     replaced: VecDeque<(Instant, A)>,
+    /// The numbers of libraries that are probed no more, and since when: their last records may still be
+    /// under way.
+    gone: VecDeque<(Instant, u32)>,
     /// Takes attachments to be dropped off this thread: detaching takes long. When files change faster
     /// than that, this thread waits.
     detach: mpsc::SyncSender<A>,
@@ -64,8 +70,14 @@ pub struct Registry<A> {
 impl<A: Send + 'static> Default for Registry<A> {
     fn default() -> Self {
         let (detach, dropped) = mpsc::sync_channel::<A>(MAX_DETACHING);
-        thread::spawn(move || dropped.into_iter().for_each(drop));
-        Self { files: HashMap::new(), replaced: VecDeque::new(), detach }
+        thread::spawn(move || {
+            // For those who look; nothing depends on it.
+            let _ = rustix::thread::set_name(c"tlstap-detach");
+            privilege::keep(Part::Nothing);
+            dropped.into_iter().for_each(drop);
+        });
+        let (replaced, gone) = (VecDeque::new(), VecDeque::new());
+        Self { files: HashMap::new(), replaced, gone, detach }
     }
 }
 
@@ -76,6 +88,7 @@ impl<A> Registry<A> {
         let place = self.place(file, scope)?;
         if self.files.get(&place)?.stamp != file.stamp {
             let changed = self.files.remove(&place)?;
+            self.gone.push_back((Instant::now(), changed.library));
             self.replaced.push_back((Instant::now(), changed.attachment));
             return None;
         }
@@ -176,8 +189,9 @@ impl<A> Registry<A> {
         }
     }
 
-    /// Detaches, in the background, what has had no user for some time.
-    pub fn expire(&mut self, now: Instant) {
+    /// Detaches, in the background, what has had no user for some time. Gives the numbers of libraries
+    /// that nothing tells of any more.
+    pub fn expire(&mut self, now: Instant) -> Vec<u32> {
         let unused = |usage: &Usage<A>| {
             usage.unused_since.is_some_and(|since| now.duration_since(since) >= LINGER)
         };
@@ -187,16 +201,51 @@ impl<A> Registry<A> {
         let expired: Vec<_> = self.files.extract_if(|_, usage| unused(usage)).collect();
         for ((key, _), usage) in expired {
             tracing::debug!(%key, "no longer probed");
+            self.gone.push_back((now, usage.library));
             self.detach(usage.attachment);
         }
+        let silent = |(since, _): &mut (Instant, u32)| now.duration_since(*since) >= LINGER;
+        let mut forgotten = Vec::new();
+        while let Some((_, library)) = self.gone.pop_front_if(silent) {
+            forgotten.push(library);
+        }
+        forgotten
     }
 
     /// Takes out what is probed for one process only.
     #[must_use]
     pub fn take(&mut self, pid: u32) -> Vec<A> {
         let only = Scope::Process(pid);
-        let taken = self.files.extract_if(|(_, scope), _| *scope == only);
-        taken.map(|(_, usage)| usage.attachment).collect()
+        let taken: Vec<_> = self.files.extract_if(|(_, scope), _| *scope == only).collect();
+        self.let_go(taken.iter().map(|(_, usage)| usage.library));
+        taken.into_iter().map(|(_, usage)| usage.attachment).collect()
+    }
+
+    /// Takes out all files, and what was replaced. Gives a number of the library in each file, too, which
+    /// is kept until it is [let go](Self::let_go).
+    #[must_use]
+    pub fn take_all(&mut self) -> (Vec<A>, HashMap<(FileKey, Stamp), u32>) {
+        let mut attachments: Vec<_> = self.replaced.drain(..).map(|(_, old)| old).collect();
+        let mut libraries = HashMap::new();
+        for ((key, _), usage) in self.files.drain() {
+            let other = libraries.insert((key, usage.stamp), usage.library);
+            self.gone.extend(other.map(|other| (Instant::now(), other)));
+            attachments.push(usage.attachment);
+        }
+        (attachments, libraries)
+    }
+
+    /// These numbers of libraries are probed no more: [`Self::expire`] gives them in a while.
+    pub fn let_go(&mut self, libraries: impl IntoIterator<Item = u32>) {
+        let now = Instant::now();
+        self.gone.extend(libraries.into_iter().map(|library| (now, library)));
+    }
+
+    /// The numbers of the libraries that are probed, one for each file.
+    pub fn libraries(&self) -> impl Iterator<Item = u32> {
+        let files: HashMap<_, _> =
+            self.files.iter().map(|((key, _), usage)| (*key, usage.library)).collect();
+        files.into_values()
     }
 
     /// How many files are probed, and how many processes use them.
@@ -220,17 +269,10 @@ impl<A> Registry<A> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+    use std::{fs, sync::Arc};
 
     use super::*;
-
-    /// The file as it is now.
-    fn open(path: &Path) -> RealFile {
-        let file = fs::File::open(path).unwrap();
-        let meta = file.metadata().unwrap();
-        let key = FileKey::Inode { device: meta.dev(), inode: meta.ino() };
-        RealFile { stamp: Stamp::of(&meta), file, key }
-    }
+    use crate::resolve::identified;
 
     /// Waits until nothing but the test holds the attachment.
     fn assert_detached(attachment: &Arc<()>) {
@@ -243,7 +285,7 @@ mod tests {
 
     #[test]
     fn leaves_after_the_last_user() {
-        let file = open(tempfile::NamedTempFile::new().unwrap().path());
+        let file = identified(tempfile::NamedTempFile::new().unwrap().path());
         let attachment = Arc::new(());
         let mut registry = Registry::default();
         registry.insert(&file, Scope::All, 7, Arc::clone(&attachment), User::Process(1));
@@ -260,14 +302,16 @@ mod tests {
         registry.retain_processes(&HashSet::new(), start);
         registry.expire(start + LINGER / 2);
         assert_eq!(registry.count(), (1, 0));
-        registry.expire(start + LINGER);
+        assert!(registry.expire(start + LINGER).is_empty(), "records may be under way");
         assert_eq!(registry.count(), (0, 0));
         assert_detached(&attachment);
+        assert_eq!(registry.expire(start + 2 * LINGER), [7]);
+        assert!(registry.expire(start + 3 * LINGER).is_empty());
     }
 
     #[test]
     fn a_user_that_comes_back_keeps_it() {
-        let file = open(tempfile::NamedTempFile::new().unwrap().path());
+        let file = identified(tempfile::NamedTempFile::new().unwrap().path());
         let mut registry = Registry::default();
         registry.insert(&file, Scope::All, 7, (), User::Process(1));
         let start = Instant::now();
@@ -279,20 +323,39 @@ mod tests {
 
     #[test]
     fn a_process_of_its_own_is_another_place() {
-        let file = open(tempfile::NamedTempFile::new().unwrap().path());
+        let file = identified(tempfile::NamedTempFile::new().unwrap().path());
         let (scopes, mut registry) = ([1, 2].map(Scope::Process), Registry::default());
         registry.insert(&file, scopes[0], 7, 'a', User::Process(1));
         assert_eq!(registry.reuse(&file, scopes[1], User::Process(2)), None);
         registry.insert(&file, scopes[1], 8, 'b', User::Process(2));
         assert_eq!(registry.count(), (1, 2));
         assert_eq!(registry.take(1), ['a']);
+        assert_eq!(registry.expire(Instant::now() + LINGER), [7]);
         assert_eq!(registry.reuse(&file, scopes[0], User::Process(1)), None);
         assert_eq!(registry.reuse(&file, scopes[1], User::Process(2)), Some(8));
     }
 
     #[test]
+    fn all_that_is_taken_out_is_forgotten_once_it_is_let_go() {
+        let file = identified(tempfile::NamedTempFile::new().unwrap().path());
+        let mut registry = Registry::default();
+        registry.insert(&file, Scope::Process(1), 7, 'a', User::Process(1));
+        registry.insert(&file, Scope::Process(2), 8, 'b', User::Process(2));
+        let (mut attachments, kept) = registry.take_all();
+        attachments.sort_unstable();
+        assert_eq!(attachments, ['a', 'b']);
+        let kept: Vec<_> = kept.into_values().collect();
+        let other = registry.expire(Instant::now() + LINGER);
+        registry.let_go(kept.clone());
+        assert_eq!(registry.expire(Instant::now() + LINGER), kept);
+        let mut all = [other, kept].concat();
+        all.sort_unstable();
+        assert_eq!(all, [7, 8]);
+    }
+
+    #[test]
     fn a_file_in_an_overlay_is_the_one_below() {
-        let below = open(tempfile::NamedTempFile::new().unwrap().path());
+        let below = identified(tempfile::NamedTempFile::new().unwrap().path());
         let FileKey::Inode { inode, .. } = below.key else { panic!("{:?}", below.key) };
         let shown = |inode| {
             let (file, stamp) = (below.file.try_clone().unwrap(), below.stamp);
@@ -310,17 +373,18 @@ mod tests {
     #[test]
     fn a_file_that_was_written_to_is_another() {
         let path = tempfile::NamedTempFile::new().unwrap();
-        let file = open(path.path());
+        let file = identified(path.path());
         let attachment = Arc::new(());
         let mut registry = Registry::default();
         registry.insert(&file, Scope::All, 7, Arc::clone(&attachment), User::Process(1));
         fs::write(path.path(), "another").unwrap();
-        let anew = open(path.path());
+        let anew = identified(path.path());
         assert_eq!(registry.reuse(&anew, Scope::All, User::Process(2)), None);
         assert_eq!(Arc::strong_count(&attachment), 2, "not while nothing is in its place");
         registry.insert(&anew, Scope::All, 8, Arc::new(()), User::Process(2));
         assert_eq!(Arc::strong_count(&attachment), 2, "calls may be under way");
         registry.expire(Instant::now() + GRACE);
         assert_detached(&attachment);
+        assert_eq!(registry.expire(Instant::now() + LINGER), [7]);
     }
 }

@@ -22,6 +22,14 @@ impl Direction {
     /// Both, in the order of [`Direction::index`].
     pub const BOTH: [Self; 2] = [Self::Transmit, Self::Receive];
 
+    /// The fixed word for output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transmit => "transmit",
+            Self::Receive => "receive",
+        }
+    }
+
     /// 0 for transmit, 1 for receive.
     pub const fn index(self) -> usize {
         match self {
@@ -73,11 +81,35 @@ pub enum GapReason {
     QueueFull,
     /// The agent had no room to keep the beginning of a message until its end.
     Memory,
+    /// Only the beginning of each call was copied, since the agent took too much.
+    Reduced,
+    /// Only some processes were copied, since the agent took too much.
+    Sampled,
+    /// The probes were taken off, since the agent took too much: an unknown number of bytes.
+    Detached,
+    /// The process moved more bytes a second than the limit.
+    RateLimited,
     /// Bytes are missing for a reason that was not recorded.
     Unknown,
 }
 
 impl GapReason {
+    /// All of them, in the order in which they are declared.
+    pub const ALL: [Self; 12] = [
+        Self::RingFull,
+        Self::Fault,
+        Self::Limit,
+        Self::KernelTls,
+        Self::InFlightFull,
+        Self::QueueFull,
+        Self::Memory,
+        Self::Reduced,
+        Self::Sampled,
+        Self::Detached,
+        Self::RateLimited,
+        Self::Unknown,
+    ];
+
     /// The reason for a code of [`tlstap_ebpf::loss`].
     pub const fn from_code(code: u8) -> Self {
         match code {
@@ -86,6 +118,10 @@ impl GapReason {
             loss::LIMIT => Self::Limit,
             loss::KERNEL_TLS => Self::KernelTls,
             loss::IN_FLIGHT_FULL => Self::InFlightFull,
+            loss::REDUCED => Self::Reduced,
+            loss::SAMPLED => Self::Sampled,
+            loss::DETACHED => Self::Detached,
+            loss::RATE_LIMITED => Self::RateLimited,
             _ => Self::Unknown,
         }
     }
@@ -100,6 +136,10 @@ impl GapReason {
             Self::InFlightFull => "in-flight-full",
             Self::QueueFull => "queue-full",
             Self::Memory => "memory",
+            Self::Reduced => "reduced",
+            Self::Sampled => "sampled",
+            Self::Detached => "detached",
+            Self::RateLimited => "rate-limited",
             Self::Unknown => "unknown",
         }
     }

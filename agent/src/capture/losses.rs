@@ -8,13 +8,17 @@ use thiserror::Error;
 use tlstap_ebpf::loss;
 
 /// The words for the kernel's counters.
-const WORDS: [(u8, &str); 6] = [
+const WORDS: [(u8, &str); 10] = [
     (loss::RING_FULL, "ring-full"),
     (loss::FAULT, "fault"),
     (loss::LIMIT, "limit"),
     (loss::IN_FLIGHT_FULL, "in-flight-full"),
     (loss::CONNECTIONS_FULL, "connections-full"),
     (loss::KERNEL_TLS, "kernel-tls"),
+    (loss::REDUCED, "reduced"),
+    (loss::SAMPLED, "sampled"),
+    (loss::DETACHED, "detached"),
+    (loss::RATE_LIMITED, "rate-limited"),
 ];
 const QUEUE_FULL: &str = "queue-full";
 
@@ -32,11 +36,13 @@ impl Counters {
         Self(Arc::new(map))
     }
 
-    /// Whether any record found no room.
+    /// Whether there was any call of which no record came, for want of room or of leave.
     pub(super) fn any_record(&self) -> bool {
-        let count = self.0.get(&u32::from(loss::RING_FULL), 0);
-        // What cannot be read may be anything.
-        count.map_or(true, |count| count.iter().any(|&count| count > 0))
+        [loss::RING_FULL, loss::SAMPLED, loss::DETACHED].into_iter().any(|reason| {
+            let count = self.0.get(&u32::from(reason), 0);
+            // What cannot be read may be anything.
+            count.map_or(true, |count| count.iter().any(|&count| count > 0))
+        })
     }
 }
 
@@ -65,11 +71,14 @@ impl Losses {
     }
 
     fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        WORDS
-            .into_iter()
-            .map(|(code, word)| (word, self.counts.get(usize::from(code)).copied().unwrap_or(0)))
-            .chain([(QUEUE_FULL, self.queue_full)])
-            .filter(|(_, count)| *count > 0)
+        self.by_stage().map(|(_, word, count)| (word, count)).filter(|(_, count)| *count > 0)
+    }
+
+    /// All counts, with the stage that lost and the reason.
+    pub fn by_stage(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let count = |code: u8| self.counts.get(usize::from(code)).copied().unwrap_or(0);
+        let kernel = WORDS.map(|(code, word)| ("kernel", word, count(code)));
+        kernel.into_iter().chain([("queue", QUEUE_FULL, self.queue_full)])
     }
 }
 

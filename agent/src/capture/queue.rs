@@ -3,10 +3,12 @@
 //! Chunks go through it in batches: to wake the decoders costs more than to take a chunk. Where one
 //! processor is not enough for them, each takes the chunks of some of the TLS objects, its shard.
 //!
-//! Plaintext that finds it full is dropped, and shows as a gap. Ends, gaps and sockets have room
-//! left when plaintext has none: without them a gap could not be told exactly.
+//! Plaintext that finds it full is dropped, and shows as a gap; when most of it is taken, that of a
+//! process that has more in it than its share. Ends, gaps and sockets have room left when plaintext has
+//! none: without them a gap could not be told exactly.
 
 use std::{
+    collections::HashMap,
     mem,
     sync::{
         Arc,
@@ -15,6 +17,7 @@ use std::{
     vec,
 };
 
+use tlstap_ebpf::{Fill, Share, is_crowded};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, error::TryRecvError};
 
 use super::{Chunk, ChunkContent, ConnectionKey};
@@ -22,6 +25,8 @@ use super::{Chunk, ChunkContent, ConnectionKey};
 /// A batch goes off at the latest when it holds so many chunks, or weighs so much.
 const BATCH: usize = 1024;
 const BATCH_BYTES: usize = 1 << 20;
+/// So many processes have shares of a lane; then those are looked for that have nothing in it.
+const SHARES: usize = 4_096;
 
 /// Chunks that go through together.
 #[derive(Debug, Default)]
@@ -45,6 +50,10 @@ struct Lane {
     /// Not sent yet.
     next: Batch,
     held: Arc<AtomicUsize>,
+    /// Bytes that were ever put in.
+    written: u64,
+    /// By process, while it is crowded.
+    shares: HashMap<u32, Share>,
 }
 
 /// Which TLS objects belong to a receiver. The ends of processes belong to all.
@@ -93,7 +102,13 @@ pub fn queue(limit: usize, receivers: usize) -> (Sender, Vec<Receiver>) {
 fn lane(shard: Shard) -> (Lane, Receiver) {
     let (sender, batches) = mpsc::unbounded_channel();
     let held = Arc::new(AtomicUsize::new(0));
-    let lane = Lane { batches: sender, next: Batch::default(), held: Arc::clone(&held) };
+    let lane = Lane {
+        batches: sender,
+        next: Batch::default(),
+        held: Arc::clone(&held),
+        written: 0,
+        shares: HashMap::new(),
+    };
     (lane, Receiver { shard, batches, rest: Vec::new().into_iter(), weight: 0, held })
 }
 
@@ -118,21 +133,37 @@ impl Sender {
 impl Lane {
     fn send(&mut self, chunk: Chunk, limit: usize) -> bool {
         let weight = weigh(&chunk);
-        let limit = match chunk.content {
-            ChunkContent::Data { .. } => limit,
-            _ => limit.saturating_mul(2),
-        };
         // Only this end adds, so it can only become less meanwhile.
         let held = self.held.load(Ordering::Relaxed).saturating_add(self.next.weight);
-        if held.saturating_add(weight) > limit {
+        let has_room = match chunk.content {
+            ChunkContent::Data { .. } => self.has_room(chunk.connection.pid, held, weight, limit),
+            _ => held.saturating_add(weight) <= limit.saturating_mul(2),
+        };
+        if !has_room {
             return false;
         }
         self.next.chunks.push(chunk);
         self.next.weight += weight;
+        self.written += weight as u64;
         if self.next.chunks.len() >= BATCH || self.next.weight >= BATCH_BYTES {
             self.flush();
         }
         true
+    }
+
+    /// Whether there is room for so many bytes of plaintext of a process.
+    fn has_room(&mut self, pid: u32, held: usize, weight: usize, limit: usize) -> bool {
+        let [held, weight, capacity] = [held, weight, limit].map(|bytes| bytes as u64);
+        if !is_crowded(held, capacity) {
+            self.shares.clear();
+            return held.saturating_add(weight) <= capacity;
+        }
+        let fill =
+            Fill { capacity, written: self.written, read: self.written.saturating_sub(held) };
+        if self.shares.len() >= SHARES {
+            self.shares.retain(|_, share| share.counts(fill));
+        }
+        self.shares.entry(pid).or_insert_with(|| Share::new(fill)).take_all(fill, weight)
     }
 
     fn flush(&mut self) {
@@ -150,6 +181,11 @@ impl Receiver {
     /// Whose chunks come out of it.
     pub const fn shard(&self) -> Shard {
         self.shard
+    }
+
+    /// Bytes that wait in it, for as long as it lives.
+    pub fn held(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.held)
     }
 
     /// The next chunk; `None` when there will be no more.
@@ -264,6 +300,24 @@ mod tests {
         assert_eq!(receiver.try_recv(), Ok(data()));
         assert_eq!(receiver.try_recv(), Ok(data()));
         assert_eq!(receiver.try_recv(), Ok(chunk(ChunkContent::Exit)));
+    }
+
+    #[test]
+    fn who_floods_leaves_room_for_others() {
+        let (mut sender, mut receiver) = one(100 * (1000 + size_of::<Chunk>()));
+        let of = |pid| Chunk { connection: ConnectionKey { pid, ..data().connection }, ..data() };
+        let mut sent = 0;
+        for round in 0..10_000 {
+            sent += u32::from(sender.send(of(1))) + u32::from(sender.send(of(2)));
+            if round % 100 == 0 {
+                assert!(sender.send(of(3)), "round {round}");
+            }
+            sender.flush();
+            if round % 10 == 0 {
+                let _ = receiver.try_recv();
+            }
+        }
+        assert!((900..2_000).contains(&sent), "{sent} of 20,000");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
+    sync::{Arc, atomic::Ordering},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -15,7 +16,11 @@ use aya::maps::{Array, MapData, RingBuf};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use tokio::sync::oneshot;
 
-use super::{Blocks, Chunk, Sender, connections::Ended};
+use super::{Blocks, Chunk, Meter, Sender, connections::Ended};
+use crate::{
+    heartbeat::Heartbeat,
+    privilege::{self, Part},
+};
 
 /// How often the ring is looked into while records come.
 const TICK: Duration = Duration::from_millis(5);
@@ -23,6 +28,8 @@ const TICK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How often ends are looked for that the ring had no room for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Records that are passed on from one heartbeat to the next.
+const BEAT: u32 = 1_024;
 /// The nice value of the thread.
 const PRIORITY: i32 = -10;
 
@@ -39,7 +46,8 @@ pub struct Ring {
 /// The reading thread. Dropping it ends it; [`Reader::finish`] reads to the end first.
 #[derive(Debug)]
 pub struct Reader {
-    thread: Option<JoinHandle<u64>>,
+    thread: Option<JoinHandle<()>>,
+    meter: Arc<Meter>,
     /// Written to, it ends the thread.
     stop: OwnedFd,
     failed: oneshot::Receiver<io::Error>,
@@ -47,7 +55,8 @@ pub struct Reader {
 
 impl Reader {
     /// Starts to pass on what comes.
-    pub fn start(ring: Ring, chunks: Sender) -> io::Result<Self> {
+    pub fn start(ring: Ring, chunks: Sender, heart: Arc<Heartbeat>) -> io::Result<Self> {
+        let meter = Arc::new(Meter::new(ring.records.as_fd(), heart)?);
         let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
         let waits = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         // By its edges: a ring with unread records is always readable.
@@ -61,12 +70,12 @@ impl Reader {
             chunks,
             blocks: Blocks::default(),
             late: Vec::new(),
-            dropped: 0,
+            meter: Arc::clone(&meter),
         };
         let thread = thread::Builder::new()
             .name("tlstap-ring".to_owned())
             .spawn(move || reading.run(fails))?;
-        Ok(Self { thread: Some(thread), stop, failed })
+        Ok(Self { thread: Some(thread), meter, stop, failed })
     }
 
     /// Completes when the ring cannot be read any more.
@@ -77,16 +86,23 @@ impl Reader {
         }
     }
 
-    /// Passes on what there is now, for the last time. How many chunks found the queue full in all.
-    pub fn finish(mut self) -> u64 {
-        self.end()
+    /// What it tells of itself.
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
     }
 
-    fn end(&mut self) -> u64 {
-        let Some(thread) = self.thread.take() else { return 0 };
+    /// Passes on what there is now, for the last time. How many chunks found the queue full in all.
+    pub fn finish(mut self) -> u64 {
+        self.end();
+        self.meter.dropped()
+    }
+
+    fn end(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
         // Fails only when it was written to 2^64 times.
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
-        thread.join().unwrap_or_default()
+        // One that panicked has said so.
+        let _ = thread.join();
     }
 }
 
@@ -109,15 +125,15 @@ struct Reading {
     /// Ends that were found. Records of before them may still be unread: a record that is being
     /// written stands before those that are done.
     late: Vec<Chunk>,
-    /// Chunks that found the queue full.
-    dropped: u64,
+    meter: Arc<Meter>,
 }
 
 impl Reading {
-    fn run(mut self, fails: oneshot::Sender<io::Error>) -> u64 {
+    fn run(mut self, fails: oneshot::Sender<io::Error>) {
         // What it does is short and bounded, and while it waits for a processor plaintext is lost.
         // Of the calling thread: priorities are per thread (setpriority(2)). May be forbidden.
         let _ = rustix::process::setpriority_process(None, PRIORITY);
+        privilege::keep(Part::Maps);
         if let Err(error) = self.read() {
             // Nobody listens when the agent is ending.
             let _ = fails.send(error);
@@ -125,7 +141,7 @@ impl Reading {
         self.sweep();
         self.drain();
         self.sweep();
-        self.dropped
+        self.meter.heart.rest();
     }
 
     /// Reads until it is told to stop.
@@ -170,24 +186,38 @@ impl Reading {
 
     /// Passes on what the ring holds now. Whether it held anything.
     fn drain(&mut self) -> bool {
-        let mut any = false;
+        let mut count = 0_u32;
+        self.meter.look();
         while let Some(record) = self.ring.records.next() {
-            any = true;
+            count = count.wrapping_add(1);
+            if count.is_multiple_of(BEAT) {
+                self.meter.heart.beat();
+            }
             match Chunk::read(&record, &mut self.blocks) {
-                Some(chunk) => self.dropped += u64::from(!self.chunks.send(chunk)),
-                None => tracing::warn!(bytes = record.len(), "record not understood"),
+                Some(chunk) => send(&mut self.chunks, chunk, &self.meter),
+                None => {
+                    self.meter.unreadable.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(bytes = record.len(), "record not understood");
+                }
             }
         }
         self.chunks.flush();
-        any
+        count > 0
     }
 
     /// Passes on the ends that were found the last time, and looks for new ones.
     fn sweep(&mut self) {
         for chunk in self.late.drain(..) {
-            self.dropped += u64::from(!self.chunks.send(chunk));
+            send(&mut self.chunks, chunk, &self.meter);
         }
         self.chunks.flush();
         self.late = self.ring.ended.take();
+    }
+}
+
+/// Puts a chunk into the queue, or counts it when that is full.
+fn send(chunks: &mut Sender, chunk: Chunk, meter: &Meter) {
+    if !chunks.send(chunk) {
+        meter.dropped.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -62,13 +62,13 @@ impl Gathering {
     }
 
     /// The body, with the codings removed that were applied in the order given.
-    pub(super) fn finish(self, codings: &[String]) -> Body {
+    pub(super) fn finish(self, codings: impl FnOnce() -> Vec<String>) -> Body {
         let raw = Bytes::from(self.kept);
         let plain = Body { size: self.size, bytes: raw.clone(), truncated: self.truncated };
-        let Some(limit) = self.limit else {
+        let Some(limit) = self.limit.filter(|_| !raw.is_empty()) else {
             return plain;
         };
-        match coding::remove(codings, raw, limit) {
+        match coding::remove(&codings(), raw, limit) {
             Some((bytes, whole)) => Body { bytes, truncated: self.truncated || !whole, ..plain },
             None => plain,
         }
@@ -89,7 +89,7 @@ mod tests {
                 Err(length) => body.lose(*length),
             }
         }
-        body.finish(&[])
+        body.finish(Vec::new)
     }
 
     fn check(limit: Option<usize>, steps: &[Result<&str, u64>], expect: (u64, &str, bool)) {

@@ -19,6 +19,8 @@ pub struct Connection {
     /// All bytes.
     seen: Opaque,
     state: State,
+    /// See [`Self::is_malformed`].
+    malformed: bool,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,7 @@ impl Connection {
             options: *options,
             seen: Opaque::default(),
             state: State::Detecting(Detector::default()),
+            malformed: false,
         }
     }
 
@@ -75,6 +78,11 @@ impl Connection {
             State::Known(protocol) => protocol.held(),
             State::Unknown | State::Rest(_) => 0,
         }
+    }
+
+    /// Whether it spoke a known protocol and went on with bytes that are none of it.
+    pub fn is_malformed(&self) -> bool {
+        self.malformed
     }
 
     /// Gives up what is kept for messages that are not complete: heads become gaps, bodies are cut.
@@ -123,6 +131,7 @@ impl Connection {
                 Flow::Over { bytes } => {
                     let began = (bytes != [0, 0]).then_some((segment.connection, segment.call));
                     let rest = State::Rest(Opaque { began, bytes });
+                    self.malformed |= protocol.is_begun() && !protocol.hands_over();
                     self.state = if protocol.is_begun() { rest } else { State::Unknown };
                 }
                 Flow::Becomes { next, left } => {

@@ -16,11 +16,11 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Room for so many fields, with so many bytes in all.
-    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
+    /// Room for so many fields, with so many bytes of names and of values.
+    pub fn with_capacity(fields: usize, names: usize, values: usize) -> Self {
         Self {
-            names: String::with_capacity(bytes / 2),
-            values: Vec::with_capacity(bytes),
+            names: String::with_capacity(names),
+            values: Vec::with_capacity(values),
             ends: Vec::with_capacity(fields),
             unknown: 0,
         }
@@ -42,7 +42,7 @@ impl Fields {
     }
 
     /// Names and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
         let (mut name_start, mut start) = (0, 0);
         self.ends.iter().map(move |&(name_end, end)| {
             let (name_end, end) = (name_end as usize, end as usize);
@@ -74,6 +74,19 @@ impl Fields {
         self.all(wanted).next()
     }
 
+    /// The elements of a field of this name that is a list, without the empty ones that a recipient
+    /// must ignore (RFC 9110, section 5.6.1.2).
+    pub(super) fn elements<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let elements = self.all(wanted).flat_map(|value| value.split(|&byte| byte == b','));
+        elements.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+    }
+
+    /// Likewise, of codings: in lower case, since case does not matter in their names.
+    pub(super) fn codings(&self, wanted: &str) -> Vec<String> {
+        let lower = |element| String::from_utf8_lossy(element).to_ascii_lowercase();
+        self.elements(wanted).map(lower).collect()
+    }
+
     /// So many more fields were sent that are not known.
     pub(super) const fn lose(&mut self, count: u32) {
         self.unknown = self.unknown.saturating_add(count);
@@ -86,7 +99,7 @@ impl Fields {
     }
 
     /// How much memory they take.
-    pub(super) fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         self.names.len() + self.values.len() + self.ends.len() * size_of::<(u32, u32)>()
     }
 
@@ -136,5 +149,14 @@ mod tests {
         changed.each_value(|name, value| value.fill(u8::try_from(name.len()).unwrap()));
         let values: Vec<_> = changed.iter().map(|(_, value)| value.to_vec()).collect();
         assert_eq!(values, [&[4][..], &[], &[5], &[0]]);
+    }
+
+    #[test]
+    fn lists_without_their_empty_elements() {
+        let sent: [(&str, &[u8]); 3] =
+            [("te", b" GZip ,, br"), ("other", b"x"), ("te", b",\tzstd,")];
+        let fields: Fields = sent.into_iter().collect();
+        assert_eq!(fields.elements("te").collect::<Vec<_>>(), [&b"GZip"[..], b"br", b"zstd"]);
+        assert_eq!(fields.codings("te"), ["gzip", "br", "zstd"]);
     }
 }

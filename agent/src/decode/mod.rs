@@ -56,7 +56,7 @@ pub struct Options {
 }
 
 /// The side of the connection that the traced process is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// It sends requests.
@@ -126,7 +126,8 @@ pub enum Content {
         direction: Direction,
         /// Position of the first missing byte.
         offset: u64,
-        /// How many bytes are missing; 0 when nobody knows ([`GapReason::InFlightFull`]).
+        /// How many bytes are missing; 0 when nobody knows ([`GapReason::InFlightFull`],
+        /// [`GapReason::Detached`]).
         length: u64,
         /// Why.
         reason: GapReason,
@@ -205,6 +206,15 @@ impl Version {
     const fn of_minor(minor: u8) -> Self {
         if minor == 0 { Self::Http10 } else { Self::Http11 }
     }
+}
+
+/// The methods that OpenTelemetry knows (RFC 9110, RFC 5789 and `QUERY`).
+const METHODS: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
+
+/// A method, if it is one of those that everybody knows: anybody can make others up.
+pub fn known_method(name: &str) -> Option<&'static str> {
+    METHODS.into_iter().find(|known| *known == name)
 }
 
 /// An HTTP request.

@@ -30,6 +30,19 @@ pub enum System {
 }
 
 impl System {
+    /// All of them, in the order in which they are declared.
+    pub const ALL: [Self; 9] = [
+        Self::Postgresql,
+        Self::Mysql,
+        Self::Redis,
+        Self::Mongodb,
+        Self::Kafka,
+        Self::Amqp,
+        Self::Mqtt,
+        Self::Smtp,
+        Self::Imap,
+    ];
+
     /// The fixed word for output.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -82,6 +82,11 @@ pub(super) trait Protocol: fmt::Debug + Send {
     /// itself ended, and did not only get out of sight.
     fn finish(self: Box<Self>, complete: bool, out: &mut Vec<Message>);
 
+    /// Whether the two sides agreed to go on in something else, when it is [`Flow::Over`].
+    fn hands_over(&self) -> bool {
+        false
+    }
+
     /// Whether any message was recognised. If not, the connection is told as one of no known
     /// protocol.
     fn is_begun(&self) -> bool;

@@ -1,6 +1,7 @@
 //! The executable file mappings of one process, from /proc/PID/maps.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     io,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
@@ -40,7 +41,8 @@ pub fn mappings(proc: &Path, pid: u32) -> Result<Vec<Mapping>, MapsError> {
     let maps = Process::new_with_root(proc.join(pid.to_string()))
         .and_then(|process| process.maps())
         .map_err(|source| failure(pid, source))?;
-    let mut found: Vec<Mapping> = Vec::new();
+    // As many as `vm.max_map_count` allows, each of another file.
+    let (mut found, mut known) = (Vec::new(), HashSet::new());
     for map in maps {
         let MMapPath::Path(path) = map.pathname else {
             continue;
@@ -52,7 +54,7 @@ pub fn mappings(proc: &Path, pid: u32) -> Result<Vec<Mapping>, MapsError> {
         let device =
             (u64::from(map.dev.0.unsigned_abs()) << 32) | u64::from(map.dev.1.unsigned_abs());
         mapping.inode = Some((device, map.inode));
-        if !found.iter().any(|known| known.path == mapping.path) {
+        if known.insert(mapping.path.clone()) {
             found.push(mapping);
         }
     }

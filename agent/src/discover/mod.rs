@@ -3,6 +3,7 @@
 //! Which process maps which file, which processes started, changed their name, and went.
 //! Functions that read the system take the root of a /proc.
 
+mod layers;
 mod maps;
 mod mounts;
 mod scan;
@@ -15,9 +16,10 @@ use std::{
     time::Instant,
 };
 
+pub use layers::Layers;
 pub use maps::{MapsError, mappings};
-pub use mounts::{MountWatcher, mounts, unescape_octal};
-pub use scan::{host, processes};
+pub use mounts::{MountWatcher, mount, mounts, unescape_octal};
+pub use scan::{host, processes, root, roots};
 pub use sockets::{TcpSocket, of_descriptor as socket_of_descriptor, only as only_socket};
 pub use watch::{WatchError, Watcher};
 
@@ -113,6 +115,20 @@ pub enum Event {
     },
     /// Events were lost, or may have been: /proc must be read again.
     Lost,
+}
+
+impl Event {
+    /// The process that it happened to.
+    pub const fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Mapped { pid, .. }
+            | Self::Forked { pid, .. }
+            | Self::Executed { pid, .. }
+            | Self::Renamed { pid, .. }
+            | Self::Exited { pid } => Some(*pid),
+            Self::Mounted { .. } | Self::Unmounted { .. } | Self::Lost => None,
+        }
+    }
 }
 
 /// A GNU build-id, up to 20 bytes.

@@ -13,23 +13,34 @@ use std::{
 use procfs::process::MountInfo;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::Event;
+use super::{Event, layers};
 
 /// The mounts that a process sees; `process` is its directory in /proc. A line that cannot be understood is left out: a container may
 /// mount what it likes, under any name.
 pub fn mounts(process: &Path) -> Vec<MountInfo> {
-    let Ok(bytes) = fs::read(process.join("mountinfo")) else {
-        return Vec::new();
-    };
-    bytes
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| MountInfo::from_line(&String::from_utf8_lossy(line)).ok())
-        .map(|mut mount| {
-            mount.root = unescape_octal(&mount.root);
-            mount.mount_point = unescape_octal(&mount.mount_point.to_string_lossy()).into();
-            mount
-        })
-        .collect()
+    lines(process).split(|&byte| byte == b'\n').filter_map(mount_of_line).collect()
+}
+
+/// The mount of this number among them. Only its line is taken apart: there may be 100,000 (`fs.mount-max`).
+pub fn mount(process: &Path, id: u64) -> Option<MountInfo> {
+    let begin = format!("{id} ");
+    let lines = lines(process);
+    mount_of_line(
+        lines.split(|&byte| byte == b'\n').find(|line| line.starts_with(begin.as_bytes()))?,
+    )
+}
+
+fn lines(process: &Path) -> Vec<u8> {
+    fs::read(process.join("mountinfo")).unwrap_or_default()
+}
+
+fn mount_of_line(line: &[u8]) -> Option<MountInfo> {
+    let line = String::from_utf8_lossy(line);
+    let mut mount = MountInfo::from_line(&line).ok()?;
+    layers::join_options(&line, &mut mount);
+    mount.root = unescape_octal(&mount.root);
+    mount.mount_point = unescape_octal(&mount.mount_point.to_string_lossy()).into();
+    Some(mount)
 }
 
 /// Takes back the escapes of mountinfo: `\040` and its like for bytes that would break the line
@@ -93,10 +104,36 @@ impl MountWatcher {
 
 #[cfg(test)]
 mod tests {
-    use super::unescape_octal;
+    use std::fs;
+
+    use super::{mount, mounts, unescape_octal};
 
     #[test]
     fn octal_escapes() {
         assert_eq!(unescape_octal(r"/a\040b\134:c\12"), r"/a b\:c\12");
+    }
+
+    /// Line ends in names come as escapes, and so does what looks like one.
+    #[test]
+    fn names_that_look_like_lines() {
+        let process = tempfile::tempdir().unwrap();
+        let text = r"36 35 0:52 / / rw - overlay overlay rw,lowerdir=/l
+37 36 0:53 / /a\01236\04035\0400:9\040/\040/\040rw\040-\040overlay\040x\040rw rw - tmpfs none rw
+no mount at all
+38 36 0:54 / /b\134012 rw - tmpfs none rw
+";
+        fs::write(process.path().join("mountinfo"), text).unwrap();
+        let all: Vec<_> = mounts(process.path())
+            .into_iter()
+            .map(|mount| (mount.mnt_id, mount.mount_point.to_str().unwrap().to_owned()))
+            .collect();
+        let named = "/a\n36 35 0:9 / / rw - overlay x rw".to_owned();
+        let expect = [(36, "/".to_owned()), (37, named), (38, r"/b\012".to_owned())];
+        assert_eq!(all, expect);
+        for (id, point) in expect {
+            let found = mount(process.path(), u64::try_from(id).unwrap()).unwrap();
+            assert_eq!(found.mount_point.to_str(), Some(point.as_str()));
+        }
+        assert!(mount(process.path(), 3).is_none());
     }
 }

@@ -7,8 +7,18 @@ use std::fmt::{self, Write as _};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Escaped<'a>(pub(super) &'a [u8]);
 
+impl Escaped<'_> {
+    /// The same as a string.
+    pub(super) fn text(self) -> String {
+        plain(self.0).map_or_else(|| self.to_string(), str::to_owned)
+    }
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = plain(self.0) {
+            return f.write_str(text);
+        }
         for chunk in self.0.utf8_chunks() {
             printable(chunk.valid(), f)?;
             for byte in chunk.invalid() {
@@ -17,6 +27,12 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// What most bytes are: ASCII of which nothing is an escape.
+fn plain(bytes: &[u8]) -> Option<&str> {
+    let is_plain = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b'\\';
+    bytes.iter().all(is_plain).then(|| std::str::from_utf8(bytes).ok()).flatten()
 }
 
 /// The standard library knows what Unicode calls printable, but escapes quotes as well.
@@ -55,6 +71,7 @@ mod tests {
 
     fn check(bytes: impl AsRef<[u8]>, expect: &str) {
         assert_eq!(Escaped(bytes.as_ref()).to_string(), expect);
+        assert_eq!(Escaped(bytes.as_ref()).text(), expect);
     }
 
     #[test]

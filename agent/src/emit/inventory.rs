@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{escape::Escaped, place::place};
+use super::{columns, escape::Escaped, place::place};
 use crate::{
     inventory::{Finding, Status},
     resolve::Probe,
@@ -14,15 +14,9 @@ const HEAD: [&str; 7] = ["PID", "COMMAND", "CONTAINER", "LIBRARY", "VERSION", "S
 pub fn table<W: Write>(findings: &[Finding], probes: bool, out: &mut W) -> io::Result<()> {
     let rows: Vec<[String; 7]> =
         [HEAD.map(str::to_owned)].into_iter().chain(findings.iter().map(row)).collect();
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: [usize; 7] = std::array::from_fn(|column| width(column).unwrap_or(0));
     let below = [None].into_iter().chain(findings.iter().map(Some));
-    for (row, finding) in rows.iter().zip(below) {
-        let cells: Vec<_> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    for (line, finding) in columns::lines(&rows).zip(below) {
+        writeln!(out, "{line}")?;
         if let Some(Finding { status: Status::Hooked(hooked), .. }) = finding.filter(|_| probes) {
             hooked.iter().try_for_each(|probe| place_of(probe, out))?;
         }

@@ -1,8 +1,13 @@
 //! Records in, lines out: the only code that writes to standard output.
 
+mod clock;
+mod columns;
 mod escape;
+pub mod files;
 mod inventory;
 mod json;
+mod notice;
+pub mod otlp;
 mod pcapng;
 mod place;
 mod text;
@@ -17,8 +22,8 @@ use std::{
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-pub use self::inventory::table;
-use self::{pcapng::Pcapng, text::Text};
+pub use self::{inventory::table, notice::Notice};
+use self::{json::Json, pcapng::Pcapng, text::Text};
 use crate::{enrich::Record, inventory::Finding, terminal::Width};
 
 /// How records are written.
@@ -66,7 +71,7 @@ pub struct Writer<W: Write> {
 #[derive(Debug)]
 enum Shape {
     Text(Text),
-    Json { bodies: bool },
+    Json(Json),
     Pcapng(Box<Pcapng>),
     None,
 }
@@ -77,7 +82,7 @@ impl<W: Write> Writer<W> {
         let mut buffer = Vec::new();
         let shape = match format {
             Format::Text => Shape::Text(Text::new(view)),
-            Format::Json => Shape::Json { bodies: view.bodies },
+            Format::Json => Shape::Json(Json::new(view.bodies)),
             Format::Pcapng => Shape::Pcapng(Box::new(Pcapng::begin(&mut buffer))),
             Format::None => Shape::None,
         };
@@ -96,7 +101,7 @@ impl<W: Write> Writer<W> {
         for _ in 1..wanted {
             let shape = match &self.shape {
                 Shape::Text(_) | Shape::Pcapng(_) => break,
-                Shape::Json { bodies } => Shape::Json { bodies: *bodies },
+                Shape::Json(json) => Shape::Json(json.another()),
                 Shape::None => Shape::None,
             };
             all.push(Self { out: Arc::clone(&self.out), buffer: Vec::new(), shape });
@@ -109,11 +114,20 @@ impl<W: Write> Writer<W> {
     pub fn write(&mut self, record: &Record) -> io::Result<()> {
         match &mut self.shape {
             Shape::Text(text) => text.write(record, &mut self.buffer)?,
-            Shape::Json { bodies } => json::write(record, *bodies, &mut self.buffer)?,
+            Shape::Json(json) => json.write(record, &mut self.buffer)?,
             Shape::Pcapng(pcapng) => pcapng.write(record, &mut self.buffer),
             Shape::None => {}
         }
         if self.buffer.len() < BUFFER { Ok(()) } else { self.hand_on(|_| Ok(())) }
+    }
+
+    /// Writes what the agent says of itself. Packets have no place for it.
+    pub fn notice(&mut self, notice: &Notice) -> io::Result<()> {
+        match &mut self.shape {
+            Shape::Text(text) => text.notice(notice, &mut self.buffer),
+            Shape::Json(_) => notice.write_json(&mut self.buffer),
+            Shape::Pcapng(_) | Shape::None => Ok(()),
+        }
     }
 
     /// Hands on what is buffered.
@@ -156,4 +170,4 @@ pub fn ignore_closed(written: io::Result<()>) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;

@@ -14,6 +14,5 @@ pub(super) fn place(container: Option<&Container>) -> Cow<'_, str> {
         let parts = [Some(pod.namespace.as_str()), Some(&pod.name), pod.container.as_deref()];
         return parts.into_iter().flatten().collect::<Vec<_>>().join("/").into();
     }
-    let short = |id| str::get(id, ..12).unwrap_or(id);
-    container.name.as_deref().or(container.id.as_deref().map(short)).unwrap_or("?").into()
+    container.name.as_deref().or(container.short_id()).unwrap_or("?").into()
 }

@@ -1,8 +1,9 @@
-//! Records for the tests of this folder.
+//! Records for tests.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 
 use crate::{
     capture::{Call, ConnectionKey, Direction, Endpoints, GapReason, Method, Socket},
@@ -11,10 +12,21 @@ use crate::{
         Purpose, Request, Response, Role, ServerEvent, System, Unreadable, Value, Version,
         WebSocket,
     },
+    emit::View,
     enrich::{Container, Library, Pod, Process, Record},
 };
 
-pub(super) fn record(content: Content) -> Record {
+/// As a file has it, in short.
+pub(crate) const PLAIN: View = View {
+    headers: false,
+    bodies: false,
+    color: false,
+    heading: false,
+    zone: TimeZone::UTC,
+    width: None,
+};
+
+pub(crate) fn record(content: Content) -> Record {
     let mut thread_name = [0; 16];
     thread_name[..4].copy_from_slice(b"curl");
     Record {
@@ -47,14 +59,14 @@ pub(super) fn record(content: Content) -> Record {
     }
 }
 
-pub(super) fn socket() -> Arc<Socket> {
+pub(crate) fn socket() -> Arc<Socket> {
     let address = |text: &str| text.parse().unwrap();
     let endpoints =
         Endpoints::Tcp { local: address("172.17.0.2:43210"), peer: address("[fd00::3]:443") };
     Arc::new(Socket { endpoints, namespace: Some(4_026_531_840), method: Method::Nested })
 }
 
-pub(super) fn http() -> Record {
+pub(crate) fn http() -> Record {
     let fields = |fields: &[(&'static str, &'static [u8])]| fields.iter().copied().collect();
     record(Content::Http(Box::new(Exchange {
         role: Role::Client,
@@ -86,7 +98,7 @@ pub(super) fn http() -> Record {
 }
 
 /// `{name: "tea", parts: [{2: [bytes, -1, 0.5, true]}]}`
-pub(super) fn message() -> Value {
+pub(crate) fn message() -> Value {
     let member = |name: &str, repeated, values| Member { name: name.to_owned(), repeated, values };
     let values = vec![
         Value::Bytes(Bytes::from_static(&[1])),
@@ -99,7 +111,7 @@ pub(super) fn message() -> Value {
     Value::Message(vec![name, member("parts", true, vec![part])])
 }
 
-pub(super) fn operation(system: System) -> Record {
+pub(crate) fn operation(system: System) -> Record {
     record(Content::Operation(Box::new(Operation {
         duration_ns: Some(2_000_000),
         name: Some("SELECT".to_owned()),
@@ -119,7 +131,7 @@ pub(super) fn operation(system: System) -> Record {
 }
 
 /// A message from a server, with all that messages may have.
-pub(super) fn delivery() -> Record {
+pub(crate) fn delivery() -> Record {
     let messaging = Messaging {
         purpose: Some(Purpose::Receive),
         client: Some("c".to_owned()),
@@ -143,7 +155,7 @@ pub(super) fn delivery() -> Record {
     })))
 }
 
-pub(super) fn failure(system: System) -> Record {
+pub(crate) fn failure(system: System) -> Record {
     let outcome = Outcome {
         code: Some("42P01".to_owned()),
         message: Some("no table \u{1b}[31m".to_owned()),
@@ -158,7 +170,7 @@ pub(super) fn failure(system: System) -> Record {
     })))
 }
 
-pub(super) fn websocket(opcode: Opcode, body: &'static [u8]) -> Record {
+pub(crate) fn websocket(opcode: Opcode, body: &'static [u8]) -> Record {
     let close = Close { code: Some(1001), reason: Some("away \u{1b}[31m".to_owned()) };
     record(Content::WebSocket(Box::new(WebSocket {
         role: Role::Server,
@@ -173,7 +185,7 @@ pub(super) fn websocket(opcode: Opcode, body: &'static [u8]) -> Record {
     })))
 }
 
-pub(super) fn event(body: &'static [u8]) -> Record {
+pub(crate) fn event(body: &'static [u8]) -> Record {
     let request = exchange(&mut http()).request.take();
     record(Content::Event(Box::new(ServerEvent {
         role: Role::Client,
@@ -185,28 +197,28 @@ pub(super) fn event(body: &'static [u8]) -> Record {
     })))
 }
 
-pub(super) fn data(bytes: &'static [u8]) -> Record {
+pub(crate) fn data(bytes: &'static [u8]) -> Record {
     let bytes = Bytes::from_static(bytes);
     record(Content::Data { direction: Direction::Transmit, offset: 7, bytes })
 }
 
-pub(super) fn gap() -> Record {
+pub(crate) fn gap() -> Record {
     let reason = GapReason::RingFull;
     record(Content::Gap { direction: Direction::Receive, offset: 7, length: 300, reason })
 }
 
-pub(super) fn opaque() -> Record {
+pub(crate) fn opaque() -> Record {
     record(Content::Opaque { bytes: [26, 3000] })
 }
 
-pub(super) fn exchange(record: &mut Record) -> &mut Exchange {
+pub(crate) fn exchange(record: &mut Record) -> &mut Exchange {
     match &mut record.message.content {
         Content::Http(exchange) => exchange,
         other => panic!("no exchange: {other:?}"),
     }
 }
 
-pub(super) fn pod() -> Pod {
+pub(crate) fn pod() -> Pod {
     Pod {
         name: "web-0".to_owned(),
         namespace: "shop".to_owned(),
@@ -215,14 +227,14 @@ pub(super) fn pod() -> Pod {
     }
 }
 
-pub(super) fn process(record: &mut Record) -> &mut Process {
+pub(crate) fn process(record: &mut Record) -> &mut Process {
     Arc::make_mut(&mut record.process)
 }
 
-pub(super) fn library(record: &Record) -> Option<Library> {
+pub(crate) fn library(record: &Record) -> Option<Library> {
     record.tls.as_deref().cloned()
 }
 
-pub(super) fn container(record: &mut Record) -> &mut Container {
+pub(crate) fn container(record: &mut Record) -> &mut Container {
     Arc::make_mut(record.container.as_mut().unwrap())
 }

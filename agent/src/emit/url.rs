@@ -35,7 +35,7 @@ impl<'a> Url<'a> {
             }
             _ if target.starts_with('/') => {
                 let (path, query) = split(target);
-                let full = host().map(|host| format!("https://{host}{target}"));
+                let full = host().map(|host| ["https://", &host, target].concat());
                 Self { authority: host(), path: Some(path), query, full }
             }
             _ => Self::absolute(target).unwrap_or(Self {

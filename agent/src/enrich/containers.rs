@@ -2,7 +2,7 @@
 //! whoever needs it waits as long as it likes.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,6 +13,10 @@ use super::{Container, cgroup::ContainerId};
 
 /// How long a container that no runtime knew is not asked for again.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How long what is known of a container is kept in which no process is known to live: it may be made
+/// long before its first one, and records of its last ones may still wait for the output.
+const KEPT: Duration = Duration::from_secs(600);
 
 /// What is known of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +88,14 @@ impl Containers {
         matches!(self.lock().get(id), Some(Entry { lookup: Lookup::Known(_), .. }))
     }
 
+    /// Forgets the containers that are not among those `lived_in`, some time after they were learnt. A
+    /// runtime is asked again when one is needed after all.
+    pub(crate) fn expire(&self, now: Instant, lived_in: &HashSet<String>) {
+        self.lock().retain(|id, entry| {
+            lived_in.contains(id) || now.saturating_duration_since(entry.since) < KEPT
+        });
+    }
+
     /// Completes at the next answer, or at once if there was one since the last time.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
@@ -92,5 +104,25 @@ impl Containers {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         // No code that holds the lock panics half-way through a change.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_that_are_gone_are_forgotten() {
+        let (containers, _wanted) = Containers::new();
+        for id in ["lived-in", "gone"] {
+            containers.learn(id, Some(Container::default()));
+        }
+        containers.look_up(&ContainerId { id: "asked-for".to_owned(), runtime: None });
+        let lived_in = HashSet::from(["lived-in".to_owned()]);
+        containers.expire(Instant::now(), &lived_in);
+        assert_eq!(containers.lock().len(), 3, "too early");
+        containers.expire(Instant::now() + KEPT, &lived_in);
+        assert!(containers.knows("lived-in"));
+        assert_eq!(containers.lock().len(), 1);
     }
 }

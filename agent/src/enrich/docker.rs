@@ -14,7 +14,7 @@ use std::{
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     errors::Error,
-    models::EventMessage,
+    models::{ContainerInspectResponse, EventMessage},
     query_parameters::{
         EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
     },
@@ -22,7 +22,11 @@ use bollard::{
 use futures_util::StreamExt as _;
 use tokio::time;
 
-use super::{Container, Pod, containers::Containers};
+use super::{
+    Container, Pod,
+    containers::Containers,
+    storage::{Mounted, Storage},
+};
 
 /// Seconds until a request is given up.
 const TIMEOUT: u64 = 10;
@@ -45,12 +49,12 @@ enum Owner {
 }
 
 /// Where Docker and Podman are looked for.
-pub(super) fn sockets() -> Vec<PathBuf> {
-    runtimes().into_iter().map(|runtime| runtime.socket).collect()
+pub(super) fn sockets(roots: &[PathBuf]) -> Vec<PathBuf> {
+    runtimes(roots).into_iter().map(|runtime| runtime.socket).collect()
 }
 
-/// The sockets that runtimes listen on, those of users' own daemons included.
-pub(super) fn runtimes() -> Vec<Runtime> {
+/// The sockets that runtimes listen on in any of these roots, those of users' own daemons included.
+pub(super) fn runtimes(roots: &[PathBuf]) -> Vec<Runtime> {
     let mut runtimes = Vec::new();
     let mut add = |owner, name, socket: PathBuf| {
         if !runtimes.iter().any(|known: &Runtime| known.socket == socket) {
@@ -64,9 +68,13 @@ pub(super) fn runtimes() -> Vec<Runtime> {
             add(Owner::Node, name, socket.into());
         }
     }
-    add(Owner::Node, "docker", "/run/docker.sock".into());
-    add(Owner::Node, "podman", "/run/podman/podman.sock".into());
-    for user in fs::read_dir("/run/user").into_iter().flatten().flatten() {
+    for root in roots {
+        add(Owner::Node, "docker", root.join("run/docker.sock"));
+        add(Owner::Node, "podman", root.join("run/podman/podman.sock"));
+    }
+    for user in
+        roots.iter().flat_map(|root| fs::read_dir(root.join("run/user"))).flatten().flatten()
+    {
         add(Owner::User, "docker", user.path().join("docker.sock"));
         add(Owner::User, "podman", user.path().join("podman/podman.sock"));
     }
@@ -82,6 +90,17 @@ impl Runtime {
     /// The names of a container.
     pub(super) async fn inspect(&self, id: &str) -> Option<Container> {
         self.find(id).await.inspect_err(|error| self.failed(error, "no answer")).ok()
+    }
+
+    /// Where it keeps the files of a container of this name or id.
+    pub(super) async fn storage(&self, wanted: &str) -> Option<Storage> {
+        let found = self.inspected(wanted).await;
+        let found = found.inspect_err(|error| self.failed(error, "no answer")).ok()?;
+        let id = found.id.clone()?;
+        let config = found.config.clone().unwrap_or_default();
+        let labels = config.labels.unwrap_or_default();
+        let container = self.container(&id, found.name.clone(), config.image, &labels);
+        Some(storage(container, found))
     }
 
     /// Learns what runs now and what starts later, again and again as the runtime comes and goes.
@@ -102,9 +121,13 @@ impl Runtime {
         Docker::connect_with_unix(&socket, TIMEOUT, API_DEFAULT_VERSION)?.negotiate_version().await
     }
 
-    async fn find(&self, id: &str) -> Result<Container, Error> {
+    async fn inspected(&self, wanted: &str) -> Result<ContainerInspectResponse, Error> {
         let docker = self.connect().await?;
-        let found = docker.inspect_container(id, None::<InspectContainerOptions>).await?;
+        docker.inspect_container(wanted, None::<InspectContainerOptions>).await
+    }
+
+    async fn find(&self, id: &str) -> Result<Container, Error> {
+        let found = self.inspected(id).await?;
         let config = found.config.unwrap_or_default();
         Ok(self.container(id, found.name, config.image, &config.labels.unwrap_or_default()))
     }
@@ -170,6 +193,53 @@ impl Runtime {
 
     fn failed(&self, error: &Error, what: &str) {
         tracing::debug!(%error, socket = %self.socket.display(), "{what}");
+    }
+}
+
+fn storage(container: Container, found: ContainerInspectResponse) -> Storage {
+    let (driver, data) =
+        found.graph_driver.map(|graph| (graph.name, graph.data)).unwrap_or_default();
+    let folder = |key: &str| data.get(key).filter(|path| path.starts_with('/'));
+    // The files that every container gets are mounted too, but not listed.
+    let own = [
+        ("/etc/resolv.conf", found.resolv_conf_path),
+        ("/etc/hostname", found.hostname_path),
+        ("/etc/hosts", found.hosts_path),
+    ];
+    let own = own.into_iter().filter_map(|(point, source)| {
+        let source = source.filter(|source| !source.is_empty())?;
+        Some(Mounted {
+            point: point.into(),
+            kind: "bind".to_owned(),
+            source: Some(source.into()),
+            ..Mounted::default()
+        })
+    });
+    let listed = found.mounts.unwrap_or_default().into_iter().filter_map(|mount| {
+        Some(Mounted {
+            point: mount.destination?.into(),
+            kind: mount.typ.unwrap_or_default(),
+            volume: mount.name.filter(|name| !name.is_empty()),
+            source: mount.source.filter(|source| source.starts_with('/')).map(PathBuf::from),
+            read_only: mount.rw == Some(false),
+        })
+    });
+    let tmpfs = found.host_config.and_then(|config| config.tmpfs).unwrap_or_default();
+    let tmpfs = tmpfs.into_keys().map(|point| Mounted {
+        point: point.into(),
+        kind: "tmpfs".to_owned(),
+        ..Mounted::default()
+    });
+    Storage {
+        container,
+        running: found.state.and_then(|state| state.running) == Some(true),
+        driver,
+        merged: folder("MergedDir").map(PathBuf::from),
+        upper: folder("UpperDir").map(PathBuf::from),
+        lower: folder("LowerDir")
+            .map(|folders| folders.split(':').map(PathBuf::from).collect())
+            .unwrap_or_default(),
+        mounts: own.chain(listed).chain(tmpfs).collect(),
     }
 }
 

@@ -6,7 +6,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Container, Library, Names, Note, Record, Recorded,
+    Clerk, Container, Library, Names, Note, Record, Recorded,
     clock::Clock,
     notes::Notes,
     processes::{Home, Known},
@@ -27,7 +27,7 @@ pub const CONTAINER_DEADLINE: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 enum Source {
     /// This node, now.
-    Live(Names),
+    Live(Names, Clerk),
     /// A recording; nothing else is looked at.
     Recorded(Recorded),
 }
@@ -35,7 +35,7 @@ enum Source {
 impl Source {
     fn process(&self, pid: u32) -> Arc<Known> {
         match self {
-            Self::Live(names) => names.processes.know(pid),
+            Self::Live(_, clerk) => clerk.know(pid),
             Self::Recorded(names) => names.know(pid),
         }
     }
@@ -43,14 +43,14 @@ impl Source {
     /// As [`Names::container`]; `chunk` is the one that asks.
     fn container(&self, home: &Home, chunk: u64) -> (Option<Arc<Container>>, bool) {
         match self {
-            Self::Live(names) => names.container(home),
+            Self::Live(names, _) => names.container(home),
             Self::Recorded(names) => home.container(|id| names.container(id, chunk)),
         }
     }
 
     fn library(&self, number: u32, pid: u32, chunk: u64) -> Option<Arc<Library>> {
         match self {
-            Self::Live(names) => names.libraries.look_up(number, pid),
+            Self::Live(names, _) => names.libraries.look_up(number, pid),
             Self::Recorded(names) => names.library(number, pid, chunk),
         }
     }
@@ -58,7 +58,7 @@ impl Source {
     /// As [`Names::peer`]; `chunk` as above.
     fn peer(&self, socket: Option<&Socket>, chunk: u64) -> (Option<Arc<str>>, bool) {
         match self {
-            Self::Live(names) => names.peer(socket),
+            Self::Live(names, _) => names.peer(socket),
             Self::Recorded(names) => {
                 let address = socket.and_then(address);
                 (address.and_then(|address| names.peer(address, chunk)), false)
@@ -107,9 +107,9 @@ pub struct Enricher {
 }
 
 impl Enricher {
-    /// Takes names from the given caches.
-    pub fn new(names: Names) -> Self {
-        Self::from(Source::Live(names), Clock::now())
+    /// Takes names from the given caches, where processes are looked at by the clerk.
+    pub fn new(names: Names, clerk: Clerk) -> Self {
+        Self::from(Source::Live(names, clerk), Clock::now())
     }
 
     /// Takes names and times from a recording.
@@ -146,7 +146,7 @@ impl Enricher {
         match (note, &mut self.source) {
             (Note::Socket { connection, socket }, _) => self.bind(connection, socket),
             (note, Source::Recorded(names)) => names.advance(note),
-            (_, Source::Live(_)) => {}
+            (_, Source::Live(..)) => {}
         }
     }
 
@@ -279,7 +279,7 @@ impl Enricher {
     /// Completes when [`Enricher::pop`] may give more; never when nothing waits.
     pub async fn ready(&self) {
         match (self.waiting.front(), &self.source) {
-            (Some(Waiting { deadline, named_by, .. }), Source::Live(names)) => {
+            (Some(Waiting { deadline, named_by, .. }), Source::Live(names, _)) => {
                 let changed = async {
                     tokio::select! {
                         () = names.containers.changed() => {}

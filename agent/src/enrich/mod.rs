@@ -5,6 +5,7 @@
 //! What a trace knew can be noted down, and serves instead of this node when it is replayed.
 
 mod cgroup;
+mod clerk;
 mod clock;
 mod containers;
 mod cri;
@@ -17,17 +18,24 @@ mod peers;
 mod podman;
 mod processes;
 mod recorded;
+mod running;
 mod runtimes;
+mod storage;
 
+pub use clerk::Clerk;
 pub use containers::Containers;
 pub use enricher::{CONTAINER_DEADLINE, Enricher, NAME_DEADLINE};
 pub use libraries::Libraries;
 pub use names::Names;
 pub(crate) use notes::Note;
 pub use peers::Peers;
+pub(crate) use processes::Home;
 pub use processes::Processes;
 pub(crate) use recorded::Recorded;
+pub use running::process;
+pub(crate) use running::{Running, container_of, running};
 pub use runtimes::runtime_sockets;
+pub(crate) use storage::{Mounted, Storage, storages, volume_name};
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -78,6 +86,13 @@ pub struct Container {
     pub image: Option<String>,
     /// The Kubernetes pod that it belongs to.
     pub pod: Option<Pod>,
+}
+
+impl Container {
+    /// Its id as runtimes show it to people.
+    pub fn short_id(&self) -> Option<&str> {
+        self.id.as_deref().map(|id| id.get(..12).unwrap_or(id))
+    }
 }
 
 /// A Kubernetes pod, and one container in it.

@@ -32,7 +32,8 @@ impl Names {
     pub fn start(proc: &Path) -> (Self, AbortHandle) {
         let (containers, wanted) = Containers::new();
         let containers = Arc::new(containers);
-        let runtimes = tokio::spawn(runtimes::serve(Arc::clone(&containers), wanted));
+        let runtimes =
+            tokio::spawn(runtimes::serve(proc.to_owned(), Arc::clone(&containers), wanted));
         let names = Self {
             processes: Arc::new(Processes::new(proc)),
             containers,
@@ -51,6 +52,11 @@ impl Names {
     /// What is known about a process.
     pub fn process(&self, pid: u32) -> Arc<Process> {
         Arc::clone(&self.processes.know(pid).process)
+    }
+
+    /// Where a process lives.
+    pub(crate) fn home(&self, pid: u32) -> Home {
+        self.processes.know(pid).home.clone()
     }
 
     /// A process and its container, as far as they are known now, and whether more may become

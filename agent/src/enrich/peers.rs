@@ -79,14 +79,16 @@ impl Peers {
         }
         state.looking = true;
         let (peers, processes) = (Arc::clone(self), Arc::clone(processes));
-        tokio::task::spawn_blocking(move || {
+        let look = move || {
             let addresses = read(&peers.proc, &processes);
             let read = Some((now, containers));
             *peers.lock() = State { addresses, looking: false, read };
             // All who wait, and whoever is about to.
             peers.changed.notify_waiters();
             peers.changed.notify_one();
-        });
+        };
+        // By a task, since a thread that is started here would have no more rights than this one.
+        tokio::spawn(async { tokio::task::spawn_blocking(look).await });
         Owner::Pending
     }
 

@@ -1,9 +1,8 @@
 //! What is known about each process, read when it is first seen: later it may be gone.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -97,10 +96,12 @@ impl Processes {
 
     /// What is known about a process; reads /proc if it was not seen before.
     pub(crate) fn know(&self, pid: u32) -> Arc<Known> {
-        if let Some(entry) = self.lock().get(&pid) {
-            return Arc::clone(&entry.known);
-        }
-        self.refresh(pid, None)
+        self.known(pid).unwrap_or_else(|| self.refresh(pid, None))
+    }
+
+    /// What is known about a process already.
+    pub(super) fn known(&self, pid: u32) -> Option<Arc<Known>> {
+        self.lock().get(&pid).map(|entry| Arc::clone(&entry.known))
     }
 
     /// A process executed a program: reads it anew. `command` serves where /proc does not.
@@ -170,6 +171,15 @@ impl Processes {
             .retain(|_, entry| entry.ended.is_none_or(|ended| now.duration_since(ended) < LINGER));
     }
 
+    /// The ids of the containers that processes live in, or have lived in a moment ago.
+    pub(crate) fn lived_in(&self) -> HashSet<String> {
+        let container = |entry: &Entry| match &entry.known.home {
+            Home::Container(container) => Some(container.id.clone()),
+            Home::Host | Home::Root { .. } => None,
+        };
+        self.lock().values().filter_map(container).collect()
+    }
+
     /// Marks as ended all that are not in `alive`, which is sorted.
     pub(crate) fn retain(&self, alive: &[u32], now: Instant) {
         for (pid, entry) in self.lock().iter_mut() {
@@ -216,8 +226,7 @@ fn home(proc: &Path, dir: &Path) -> Home {
 /// Whether two processes have the same root directory. Many services have a mount namespace of
 /// their own over the host's files; that makes no container.
 fn same_root(one: &Path, other: &Path) -> bool {
-    let root = |dir: &Path| fs::metadata(dir.join("root")).map(|m| (m.dev(), m.ino()));
-    match (root(one), root(other)) {
+    match (discover::root(one), discover::root(other)) {
         (Ok(one), Ok(other)) => one == other,
         // What cannot be compared is not called a container.
         _ => true,
@@ -257,7 +266,21 @@ fn namespace_name(dir: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::named;
+    use super::*;
+
+    #[test]
+    fn containers_of_processes() {
+        let processes = Processes::new("/nowhere");
+        let container = ContainerId { id: "ab".repeat(32), runtime: None };
+        let known = Known { home: Home::Container(container.clone()), ..Known::default() };
+        let entry = Entry { known: known.into(), ended: None };
+        processes.lock().insert(7, entry);
+        processes.know(8);
+        assert_eq!(processes.lived_in(), HashSet::from([container.id]));
+        processes.end(7, Instant::now());
+        processes.expire(Instant::now() + LINGER);
+        assert_eq!(processes.lived_in(), HashSet::new());
+    }
 
     #[test]
     fn names_of_roots() {

@@ -71,6 +71,12 @@ impl Ciphertext {
         self.files.take(pid)
     }
 
+    /// As [`Registry::take_all`].
+    pub(super) fn take_all(&mut self) -> Vec<Attachment> {
+        self.awaiting.clear();
+        self.files.take_all().0
+    }
+
     /// As [`Registry::retain_processes`].
     pub(super) fn retain_processes(&mut self, alive: &HashSet<u32>, now: Instant) {
         self.files.retain_processes(alive, now);
@@ -99,7 +105,7 @@ impl Ciphertext {
             return true;
         }
         let Some(probe) = resolve::ciphertext(&file.file) else { return false };
-        match programs.attach(&file.file, 0, &[probe], scope) {
+        match programs.attach(file, 0, &[probe], scope) {
             Ok(attachment) => {
                 self.files.insert(file, scope, 0, attachment, user);
                 true

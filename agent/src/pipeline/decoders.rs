@@ -8,9 +8,6 @@ use crate::{
     reassemble::{Segment, SegmentContent},
 };
 
-/// Bytes of unfinished messages that are kept, of all connections together.
-const LIMIT: usize = 128 << 20;
-
 /// A decoder for each connection.
 #[derive(Debug)]
 pub(super) struct Decoders {
@@ -19,27 +16,35 @@ pub(super) struct Decoders {
     /// What all of them keep.
     held: usize,
     limit: usize,
+    /// See [`Self::take_malformed`].
+    malformed: u64,
 }
 
 #[derive(Debug)]
 struct Decoder {
     decoder: Connection,
     held: usize,
+    malformed: bool,
 }
 
 impl Decoders {
-    pub(super) fn new(options: Options) -> Self {
-        Self { options, connections: HashMap::new(), held: 0, limit: LIMIT }
+    /// `limit`: bytes of unfinished messages that are kept, of all connections together.
+    pub(super) fn new(options: Options, limit: usize) -> Self {
+        Self { options, connections: HashMap::new(), held: 0, limit, malformed: 0 }
     }
 
     /// Takes the next segment of a connection and appends what it completes.
     pub(super) fn push(&mut self, segment: &Segment, out: &mut Vec<Message>) {
-        let new = || Decoder { decoder: Connection::new(&self.options), held: 0 };
+        let new = || Decoder { decoder: Connection::new(&self.options), held: 0, malformed: false };
         let known = self.connections.entry(segment.connection).or_insert_with(new);
         known.decoder.push(segment, out);
         let held = known.decoder.held();
         self.held = self.held.saturating_sub(known.held).saturating_add(held);
         known.held = held;
+        if known.decoder.is_malformed() && !known.malformed {
+            known.malformed = true;
+            self.malformed += 1;
+        }
         if segment.content == SegmentContent::End {
             self.held = self.held.saturating_sub(held);
             self.connections.remove(&segment.connection);
@@ -47,6 +52,11 @@ impl Decoders {
         if self.held > self.limit {
             self.relieve(out);
         }
+    }
+
+    /// How many connections turned out to be malformed since the last time.
+    pub(super) fn take_malformed(&mut self) -> u64 {
+        std::mem::take(&mut self.malformed)
     }
 
     /// Gives up on all that is unfinished, in the order in which the connections began, so that
@@ -100,7 +110,7 @@ mod tests {
 
     fn decoders(limit: usize) -> Decoders {
         let options = Options { keep_bodies: true, body_limit: 1 << 20 };
-        Decoders { limit, ..Decoders::new(options) }
+        Decoders::new(options, limit)
     }
 
     /// A head without an end, `length` bytes long.

@@ -1,6 +1,7 @@
 //! `tlstap list`: every process with TLS code, and whether it can be hooked.
 
 use std::{
+    cell::OnceCell,
     collections::{HashMap, HashSet},
     io,
     path::Path,
@@ -11,22 +12,25 @@ use tokio::time::Instant;
 
 use super::{hooks::report, versions};
 use crate::{
+    attach::{Guard, ReturnProbes},
     discover::{self, Mapping, MapsError},
     enrich::{Library, Names},
     inventory::{Finding, Status},
-    resolve::{self, FileKey, Given, OpenError, Place, Reason, Resolution, Resolver},
+    resolve::{self, FileKey, Given, OpenError, Place, RealFile, Reason, Resolution, Resolver},
 };
 
 /// How long container runtimes may take to name containers.
 const NAMES: Duration = Duration::from_secs(1);
 
 /// Looks at every process once, without probing anything. In order of process id.
-pub async fn list(proc: &Path, symbols: Given) -> io::Result<Vec<Finding>> {
+pub async fn list(proc: &Path, symbols: Given, returns: ReturnProbes) -> io::Result<Vec<Finding>> {
     let (names, _runtimes) = Names::start(proc);
     let mut survey = Survey {
         proc,
         names: names.clone(),
         resolver: Resolver::new(proc, symbols),
+        returns,
+        guard: OnceCell::new(),
         resolved: HashMap::new(),
         unrelated: HashSet::new(),
     };
@@ -46,6 +50,9 @@ struct Survey<'a> {
     proc: &'a Path,
     names: Names,
     resolver: Resolver,
+    returns: ReturnProbes,
+    /// What a trace may probe here, which is tried when there is something to probe.
+    guard: OnceCell<Guard>,
     resolved: HashMap<FileKey, Resolution>,
     /// Files, as mapped, without TLS code.
     unrelated: HashSet<(u64, u64)>,
@@ -93,7 +100,8 @@ impl Survey<'_> {
         let Some(real) = real else { return };
         let resolve = || {
             let place = Place::of(self.proc, pid, mapping);
-            self.resolver.resolve(&real.file, Some(&place))
+            let resolution = self.resolver.resolve(&real.file, Some(&place));
+            guarded(self.guard.get_or_init(|| Guard::new(self.returns)), &real, resolution)
         };
         let resolution = self.resolved.entry(real.key).or_insert_with(resolve).clone();
         match resolution {
@@ -127,6 +135,15 @@ impl Survey<'_> {
     ) -> Finding {
         let process = self.names.process(pid);
         Finding { process, container: None, library, status, file }
+    }
+}
+
+/// What a trace makes of it.
+fn guarded(guard: &Guard, real: &RealFile, resolution: Resolution) -> Resolution {
+    let Resolution::Library { name, probes } = &resolution else { return resolution };
+    match guard.permit(real, probes) {
+        Ok(()) => resolution,
+        Err(refusal) => Resolution::Skipped { name: Some(name), reason: refusal.reason() },
     }
 }
 

@@ -2,10 +2,14 @@
 //! enrich → emit. The only part that knows them all.
 
 mod ciphertext;
+mod confined;
 mod decoders;
 mod hooking;
 mod hooks;
+mod limiting;
 mod list;
+mod metrics;
+mod namespaces;
 mod progress;
 mod replay;
 mod selection;
@@ -15,6 +19,9 @@ mod stream;
 mod summary;
 mod targets;
 mod trace;
+mod turns;
+mod unprobed;
+mod unrelated;
 mod versions;
 mod wanted;
 

@@ -76,13 +76,15 @@ impl SocketSearch {
         search: impl FnOnce(PathBuf, u32) -> Option<TcpSocket> + Send + 'static,
     ) {
         let (proc, found) = (self.proc.clone(), self.found.clone());
-        tokio::task::spawn_blocking(move || {
+        let look = move || {
             if let Some(TcpSocket { local, peer, namespace }) = search(proc, connection.pid) {
                 let endpoints = Endpoints::Tcp { local, peer };
                 let _ = found.send((connection, Socket { endpoints, namespace, method }));
             } else {
                 tracing::debug!(pid = connection.pid, %connection, by = %method, "no socket found");
             }
-        });
+        };
+        // By a task, since a thread that is started here would have no more rights than this one.
+        tokio::spawn(async { tokio::task::spawn_blocking(look).await });
     }
 }

@@ -4,7 +4,7 @@
 //! after the other, and a process that exits pays for all of them before its parent hears of it. So
 //! the descriptors are left to a child, which ends after the agent has.
 
-use std::{fs, io, ptr, time::Duration};
+use std::{fs, io, ptr};
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -14,8 +14,6 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
 };
-
-use crate::attach;
 
 /// Completes on SIGINT, SIGTERM or SIGHUP, and when nobody reads standard output any more.
 pub async fn stopped() -> io::Result<()> {
@@ -57,17 +55,13 @@ async fn output_closed() {
     }
 }
 
-/// How long a link that is being made may hold up the end: less than anybody notices.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// How many processes close descriptors at a time. Nearly all of the time that closing a link takes is
+/// How many processes detach at a time. Nearly all of the time that closing a link takes is
 /// waiting, which the kernel does for several at once, other than with perf links.
-const CLOSERS: u16 = 16;
+const CLOSERS: i32 = 16;
 
 /// Ends the process with the given exit status, leaving its descriptors to a child that closes
 /// them in its own time. Must come last: nothing is flushed or dropped.
 pub fn leave(status: u8) -> ! {
-    attach::hold_still(PATIENCE);
     let parent = pidfd_open(getpid(), PidfdFlags::empty());
     let end = end_of_descriptors();
     // SAFETY: the child calls only functions that are safe after a fork of a process with
@@ -84,7 +78,7 @@ pub fn leave(status: u8) -> ! {
             // Readable once the parent is gone; only then are the descriptors this child's alone.
             let _ = poll(&mut [PollFd::new(parent, PollFlags::IN)], None);
         }
-        close_all(end);
+        detach_all(end);
         // SAFETY: ends the child.
         unsafe { libc::_exit(0) }
     }
@@ -99,24 +93,62 @@ fn end_of_descriptors() -> i32 {
     highest.map_or(0, |highest| highest.saturating_add(1))
 }
 
-/// Closes all descriptors, several at a time. What is left is closed when the last one ends.
+/// Closes all descriptors, each of several children a part of them, by ending: the kernel leaves no probe behind
+/// when a process is killed that is ending already, but does when it is closing a descriptor
+/// (`attach/apart.rs`).
 ///
 /// Waits for all: an init that reaps nothing, as in many containers, would keep each of them.
-fn close_all(end: i32) {
-    let flags = libc::c_long::from(libc::CLONE_FILES | libc::SIGCHLD);
-    for first in 0..CLOSERS {
-        // SAFETY: like a fork, but the table of descriptors is shared; the child makes raw system
-        // calls only.
-        let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
-        if child == 0 {
-            for descriptor in (i32::from(first)..end).step_by(usize::from(CLOSERS)) {
-                // SAFETY: nothing uses descriptors any more.
-                unsafe { libc::close(descriptor) };
-            }
-            // SAFETY: ends the child.
+fn detach_all(end: i32) {
+    // Read from until nobody can write to them any more.
+    let (Some(sorted), Some(over)) = (pipe(), pipe()) else { return };
+    for part in 0..CLOSERS {
+        // SAFETY: like a fork; the child makes raw system calls only.
+        if unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } == 0 {
+            close([over.write]);
+            // Others have them too, so that nothing is detached by this.
+            let kept = |descriptor: &i32| descriptor % CLOSERS == part;
+            let ours = [sorted.read, sorted.write, over.read, over.write];
+            close((0..end).filter(|descriptor| !kept(descriptor) && !ours.contains(descriptor)));
+            close([sorted.write]);
+            wait_for_end(over.read);
+            // SAFETY: ends the child, which is the last one that has its part.
             unsafe { libc::_exit(0) }
         }
     }
+    close([sorted.write]);
+    wait_for_end(sorted.read);
+    close((0..end).filter(|descriptor| *descriptor != over.write));
+    close([over.write]);
     // SAFETY: a raw system call; without a place for it, no status is written.
     while unsafe { libc::waitpid(-1, ptr::null_mut(), 0) } > 0 {}
+}
+
+/// Both ends of a pipe.
+#[derive(Clone, Copy)]
+struct Pipe {
+    read: i32,
+    write: i32,
+}
+
+fn pipe() -> Option<Pipe> {
+    let mut ends = [0; 2];
+    // SAFETY: there is room for both descriptors.
+    let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } == 0;
+    made.then_some(Pipe { read: ends[0], write: ends[1] })
+}
+
+fn close(descriptors: impl IntoIterator<Item = i32>) {
+    for descriptor in descriptors {
+        // SAFETY: nothing uses descriptors any more.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
+/// Waits until nobody can write to a pipe any more.
+fn wait_for_end(pipe: i32) {
+    let mut byte = 0_u8;
+    // SAFETY: there is room for a byte, though none comes.
+    while unsafe { libc::read(pipe, (&raw mut byte).cast(), 1) } < 0
+        && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
 }

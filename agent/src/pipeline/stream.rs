@@ -8,14 +8,15 @@ use std::{
     },
 };
 
-use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{UnboundedReceiver, error::TryRecvError};
 
 use super::{decoders::Decoders, sockets::SocketSearch, wanted::Wanted};
 use crate::{
     capture::{Chunk, ChunkContent, ConnectionKey, Connections, Receiver, Shard, Socket},
     decode::{self, Message, raw},
-    emit::Writer,
+    emit::{Notice, Writer, otlp::Outlet},
     enrich::{Enricher, Note, Record},
+    metrics::Tally,
     reassemble::{Census, Segment, SegmentContent, Streams},
     recording::Recorder,
     redact::{Redaction, Redactor},
@@ -27,13 +28,20 @@ use crate::{
 pub(super) struct Counts {
     /// Records written.
     pub(super) records: AtomicU64,
-    /// Plaintext bytes taken from the ring.
-    pub(super) bytes: AtomicU64,
+    /// Plaintext bytes taken from the ring, by [`crate::capture::Direction::index`].
+    pub(super) bytes: [AtomicU64; 2],
     /// Chunks taken, of whatever kind.
     pub(super) chunks: AtomicU64,
+    /// Connections that left their protocol.
+    pub(super) malformed: AtomicU64,
 }
 
 impl Counts {
+    /// Plaintext bytes taken from the ring, by [`crate::capture::Direction::index`].
+    pub(super) fn plaintext(&self) -> [u64; 2] {
+        self.bytes.each_ref().map(|bytes| bytes.load(Ordering::Relaxed))
+    }
+
     /// Grows with whatever comes through.
     pub(super) fn sum(&self) -> u64 {
         let [records, chunks] = [&self.records, &self.chunks].map(|n| n.load(Ordering::Relaxed));
@@ -57,6 +65,8 @@ pub(super) enum Ended {
 pub(super) struct Settings {
     pub(super) raw: bool,
     pub(super) decode: decode::Options,
+    /// Bytes of unfinished messages that are kept.
+    pub(super) unfinished: usize,
     /// The types of messages of gRPC.
     pub(super) schema: decode::Schema,
     /// Absent: secrets are shown.
@@ -94,6 +104,10 @@ pub(super) struct Stream<W: Write> {
     writer: Writer<W>,
     counts: Arc<Counts>,
     recorder: Option<Recorder>,
+    tally: Option<Tally>,
+    outlet: Option<Outlet>,
+    /// What the agent says of itself; absent where another stream writes it.
+    notices: Option<UnboundedReceiver<Notice>>,
 }
 
 impl<W: Write> Stream<W> {
@@ -105,7 +119,7 @@ impl<W: Write> Stream<W> {
         counts: Arc<Counts>,
     ) -> Self {
         Self {
-            decoders: Decoders::new(settings.decode),
+            decoders: Decoders::new(settings.decode, settings.unfinished),
             redactor: settings.redact.clone().map(Redactor::new),
             segments: Vec::new(),
             messages: Vec::new(),
@@ -118,7 +132,25 @@ impl<W: Write> Stream<W> {
             writer,
             counts,
             recorder: None,
+            tally: None,
+            outlet: None,
+            notices: None,
         }
+    }
+
+    /// Counts every record from now on.
+    pub(super) fn tally(&mut self, tally: Tally) {
+        self.tally = Some(tally);
+    }
+
+    /// Exports every exchange from now on.
+    pub(super) fn export(&mut self, outlet: Outlet) {
+        self.outlet = Some(outlet);
+    }
+
+    /// Writes these among the records.
+    pub(super) fn notices(&mut self, notices: UnboundedReceiver<Notice>) {
+        self.notices = Some(notices);
     }
 
     /// Records every chunk from now on.
@@ -150,6 +182,9 @@ impl<W: Write> Stream<W> {
             if self.write()? {
                 return Ok(());
             }
+            while let Some(Ok(notice)) = self.notices.as_mut().map(UnboundedReceiver::try_recv) {
+                self.writer.notice(&notice)?;
+            }
             let next = match chunks.try_recv() {
                 Ok(chunk) => Some(chunk),
                 Err(TryRecvError::Disconnected) => None,
@@ -160,6 +195,10 @@ impl<W: Write> Stream<W> {
                     tokio::select! {
                         chunk = chunks.recv() => chunk,
                         () = self.enricher.ready() => continue,
+                        notice = noticed(&mut self.notices) => {
+                            self.writer.notice(&notice)?;
+                            continue;
+                        }
                         (connection, socket) = found(&mut self.node) => {
                             self.bind_late(connection, socket);
                             continue;
@@ -224,14 +263,19 @@ impl<W: Write> Stream<W> {
         if let Some(recorder) = &mut self.recorder {
             recorder.chunk(&chunk);
         }
-        if let ChunkContent::Data { bytes, .. } = &chunk.content {
-            self.counts.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if let ChunkContent::Data { direction, bytes, .. } = &chunk.content {
+            let count = direction.of(&self.counts.bytes);
+            count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
         self.follow_socket(&chunk);
         let mut segments = std::mem::take(&mut self.segments);
         self.streams.push(chunk, &mut segments);
         self.decode(&mut segments);
         self.segments = segments;
+        let malformed = self.decoders.take_malformed();
+        if malformed > 0 {
+            self.counts.malformed.fetch_add(malformed, Ordering::Relaxed);
+        }
     }
 
     /// Takes from a chunk what it says of its connection's socket.
@@ -273,9 +317,11 @@ impl<W: Write> Stream<W> {
     /// ending them: the last records may have been lost.
     fn left_by(&mut self, exit: &Chunk) -> Vec<Chunk> {
         let Some(Node { kernel, shard, .. }) = &self.node else { return Vec::new() };
-        let pid = exit.connection.pid;
-        let left = kernel.left_by(pid, self.streams.of_process(pid), *shard).into_iter();
-        left.map(|(connection, content)| Chunk { connection, content, ..exit.clone() }).collect()
+        let (pid, ended) = (exit.connection.pid, exit.call.returned);
+        let left = kernel.left_by(pid, ended, self.streams.of_process(pid), *shard);
+        left.into_iter()
+            .map(|(connection, content)| Chunk { connection, content, ..exit.clone() })
+            .collect()
     }
 
     fn decode(&mut self, segments: &mut Vec<Segment>) {
@@ -333,6 +379,12 @@ impl<W: Write> Stream<W> {
             if record.message.is_end() {
                 continue;
             }
+            if let Some(tally) = &mut self.tally {
+                tally.count(&record);
+            }
+            if let Some(outlet) = &self.outlet {
+                outlet.offer(record);
+            }
             let records = self.counts.records.fetch_add(1, Ordering::Relaxed) + 1;
             if self.settings.count == Some(records) {
                 return Ok(true);
@@ -340,6 +392,17 @@ impl<W: Write> Stream<W> {
         }
         Ok(false)
     }
+}
+
+/// The next of them.
+async fn noticed(notices: &mut Option<UnboundedReceiver<Notice>>) -> Notice {
+    if let Some(running) = notices {
+        if let Some(notice) = running.recv().await {
+            return notice;
+        }
+        *notices = None;
+    }
+    std::future::pending().await
 }
 
 /// The next socket that a search found.

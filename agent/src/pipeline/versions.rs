@@ -32,6 +32,11 @@ impl Versions {
         self.wanted.insert(library, Wanted { family, tries: 0 });
     }
 
+    /// Forgets a library.
+    pub(super) fn forget(&mut self, library: u32) {
+        self.wanted.remove(&library);
+    }
+
     /// Looks for the version of a library that a process uses, if it is not known yet.
     pub(super) fn find(
         &mut self,

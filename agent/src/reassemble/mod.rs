@@ -39,7 +39,8 @@ pub enum SegmentContent {
         direction: Direction,
         /// Position of the first missing byte.
         offset: u64,
-        /// How many bytes are missing; 0 when nobody knows ([`GapReason::InFlightFull`]).
+        /// How many bytes are missing; 0 when nobody knows ([`GapReason::InFlightFull`],
+        /// [`GapReason::Detached`]).
         length: u64,
         /// Why.
         reason: GapReason,

@@ -82,9 +82,12 @@ impl Streams {
         match content {
             ChunkContent::Data { direction, offset, bytes, loss } => {
                 let end = offset.saturating_add(bytes.len() as u64);
-                let content = SegmentContent::Data { direction, offset, bytes };
                 self.advance(connection, call, (direction, offset, end), loss, out);
-                out.push(Segment { connection, call, content });
+                // The kernel half sends none without bytes, but a recording may have been made by anybody.
+                if !bytes.is_empty() {
+                    let content = SegmentContent::Data { direction, offset, bytes };
+                    out.push(Segment { connection, call, content });
+                }
             }
             ChunkContent::Gap { direction, offset, length, reason, loss } => {
                 let end = offset.saturating_add(length);
@@ -318,6 +321,14 @@ mod tests {
         check(
             vec![data(A, 0, b"a"), exit(), close(A, [3, 0]), late()],
             &["1 0+1", "1 0 gap 1+2 limit", "1 end", "2 0 gap 0+1 queue-full", "2 1+1"],
+        );
+    }
+
+    #[test]
+    fn data_without_bytes_tells_nothing() {
+        check(
+            vec![data(A, 0, b"abc"), data(A, 3, b""), data(A, 5, b""), data(A, 5, b"d")],
+            &["1 0+3", "1 0 gap 3+2 queue-full", "1 5+1"],
         );
     }
 

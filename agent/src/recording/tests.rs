@@ -132,6 +132,10 @@ fn samples() -> Vec<Entry> {
         data(Direction::Receive, GapReason::KernelTls),
         data(Direction::Receive, GapReason::InFlightFull),
         data(Direction::Receive, GapReason::Memory),
+        data(Direction::Receive, GapReason::Reduced),
+        data(Direction::Receive, GapReason::Sampled),
+        data(Direction::Receive, GapReason::Detached),
+        data(Direction::Receive, GapReason::RateLimited),
         chunk(ChunkContent::Gap {
             direction: Direction::Transmit,
             offset: 70_000,

@@ -3,6 +3,7 @@
 //!
 //! Nothing is copied where nothing is masked.
 
+mod clean;
 mod names;
 mod operation;
 mod protobuf;
@@ -18,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use foldhash::{HashMap, HashMapExt as _};
 use regex::bytes::{Regex, RegexBuilder};
 
-use self::{names::Kind, scanner::Scanner, wire::Plaintext, word::Word};
+use self::{clean::Clean, names::Kind, scanner::Scanner, wire::Plaintext, word::Word};
 use crate::{
     capture::ConnectionKey,
     decode::{Body, Content, Exchange, Fields, Message, ServerEvent, WebSocket},
@@ -45,6 +46,7 @@ pub fn pattern(text: &str) -> Result<Regex, regex::Error> {
 #[derive(Debug)]
 pub struct Redactor {
     patterns: Patterns,
+    clean: Clean,
     /// Where the search in undecoded plaintext is.
     streams: HashMap<ConnectionKey, Plaintext>,
 }
@@ -52,7 +54,11 @@ pub struct Redactor {
 impl Redactor {
     /// One that has seen nothing yet.
     pub fn new(redaction: Redaction) -> Self {
-        Self { patterns: Patterns(redaction.patterns), streams: HashMap::new() }
+        Self {
+            patterns: Patterns(redaction.patterns),
+            clean: Clean::new(),
+            streams: HashMap::new(),
+        }
     }
 
     /// Masks the secrets of a message, which is the next one of its connection.
@@ -81,7 +87,7 @@ impl Redactor {
         self.streams.remove(&connection);
     }
 
-    fn exchange(&self, exchange: &mut Exchange) {
+    fn exchange(&mut self, exchange: &mut Exchange) {
         if let Some(request) = &mut exchange.request {
             if let Some(target) = &mut request.target {
                 self.string(target);
@@ -101,11 +107,11 @@ impl Redactor {
         }
     }
 
-    fn fields(&self, fields: &mut Fields) {
+    fn fields(&mut self, fields: &mut Fields) {
+        let Self { patterns, clean, .. } = self;
         fields.each_value(|name, value| {
-            field(name, value);
-            for place in self.patterns.own(value) {
-                fill(value, place);
+            if !clean.has(name, value) && !field(name, value, patterns) {
+                clean.add(name, value);
             }
         });
     }
@@ -171,16 +177,16 @@ impl Patterns {
     }
 }
 
-/// The value of a header field.
-fn field(name: &str, value: &mut [u8]) {
+/// Masks what is secret in the value of a header field; whether anything is.
+fn field(name: &str, value: &mut [u8], patterns: &Patterns) -> bool {
     let kind = names::kind(Word::of(name).as_bytes(), false);
     // A port of a host that is named like a secret.
-    if kind.is_none() && name == "host" {
-        return;
-    }
-    for place in field_places(kind, value) {
-        fill(value, place);
-    }
+    let port = kind.is_none() && name == "host";
+    let known = if port { Vec::new() } else { field_places(kind, value) };
+    known.iter().for_each(|place| fill(value, place.clone()));
+    let own = patterns.own(value);
+    own.iter().for_each(|place| fill(value, place.clone()));
+    !known.is_empty() || !own.is_empty()
 }
 
 /// Where the secrets of a header field are.

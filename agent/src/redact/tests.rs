@@ -91,6 +91,27 @@ fn no_secret_of_an_exchange_is_left() {
     assert_eq!(request.body.size, 9);
 }
 
+/// What was found without a secret is not looked at again: under another name, or longer, it is.
+#[test]
+fn fields_that_come_again_are_masked_again() {
+    let mut redactor = Redactor::new(Redaction { patterns: vec![pattern("own-[0-9]+").unwrap()] });
+    let sent: [(&str, &[u8]); 6] = [
+        ("x-id", b"hunter2"),
+        ("x-token", b"hunter2"),
+        ("cookie", b"a=hunter2"),
+        ("x-ids", b"hunter2"),
+        ("x-id", b"hunter2 own-1"),
+        ("host", b"secret:80"),
+    ];
+    for _ in 0..3 {
+        let mut fields: Fields = sent.into_iter().collect();
+        redactor.fields(&mut fields);
+        let values: Vec<_> = fields.iter().map(|(_, value)| str::from_utf8(value)).collect();
+        let expect = ["hunter2", "*******", "a=*******", "hunter2", "hunter2 *****", "secret:80"];
+        assert_eq!(values, expect.map(Ok));
+    }
+}
+
 #[test]
 fn what_has_no_secret_is_not_copied() {
     let sent = r#"{"a":[1,2],"status":"ok"}"#;

@@ -113,17 +113,19 @@ impl<'d> Elf<'d> {
         let segments = header.program_headers(endian, source).map_err(malformed)?;
         // Sections are a convenience of the linker; a file without them still runs.
         let sections = header.section_headers(endian, source).unwrap_or(&[]);
-        let names = header
-            .section_strings_index(endian, source)
-            .ok()
+        let named = header.section_strings_index(endian, source).ok();
+        let named = named
             .and_then(|index| sections.get(index.0))
             .filter(|section| section.sh_size(endian) <= MAX_SMALL)
-            .and_then(|section| section.data(endian, source).ok())
-            .unwrap_or(&[]);
+            .and_then(|section| {
+                Some((section.sh_offset(endian), section.data(endian, source).ok()?))
+            });
+        let (names_at, names): (_, &[u8]) = named.unwrap_or_default();
         let headers = [
             (0, size_of::<FileHeader64<Endianness>>()),
             (header.e_phoff(endian), size_of_val(segments)),
             (header.e_shoff(endian), size_of_val(sections)),
+            (names_at, names.len()),
         ];
         let looked_at = headers.map(|(offset, length)| (offset, length as u64)).into();
         let (symbols, looked_at) = (OnceCell::new(), RefCell::new(looked_at));
@@ -183,18 +185,16 @@ impl<'d> Elf<'d> {
 
     /// The functions whose names contain these bytes, in any table.
     pub(crate) fn functions_with(&self, part: &[u8]) -> Vec<Found> {
-        self.and_more.set(true);
-        self.tables()
-            .into_iter()
-            .filter_map(|table| symbols::containing(self.source, &table, part))
-            .flatten()
-            .collect()
+        self.rely_on_more();
+        let tables = self.tables().into_iter();
+        let found = tables.filter_map(|table| symbols::containing(self.source, &table, part));
+        found.flatten().collect()
     }
 
     /// Adds functions that are named elsewhere.
     pub(crate) fn learn(&mut self, others: Symbols) {
         self.symbols();
-        self.and_more.set(true);
+        self.rely_on_more();
         if let Some(symbols) = self.symbols.get_mut() {
             symbols.merge(others);
         }
@@ -232,12 +232,12 @@ impl<'d> Elf<'d> {
         Some(start..end)
     }
 
-    /// The file offset of an address of code.
+    /// The file offset of an address of code; none behind the end of the file, whatever that claims.
     ///
     /// A uprobe is placed by file offset, and the kernel maps by segments, so the executable
     /// `PT_LOAD` that holds the address decides, not the section headers.
     pub(crate) fn code_offset(&self, address: u64) -> Option<u64> {
-        self.segments.iter().find_map(|segment| {
+        let offset = self.segments.iter().find_map(|segment| {
             let code = segment.p_type(self.endian) == elf::PT_LOAD
                 && segment.p_flags(self.endian).contains(elf::PF_X);
             let inside = address.checked_sub(segment.p_vaddr(self.endian))?;
@@ -245,7 +245,8 @@ impl<'d> Elf<'d> {
                 return None;
             }
             segment.p_offset(self.endian).checked_add(inside)
-        })
+        });
+        offset.filter(|&offset| offset < self.source.len())
     }
 
     /// What of the file is loaded.
@@ -260,8 +261,8 @@ impl<'d> Elf<'d> {
         })
     }
 
-    /// The contents of a section, which are kept; `None` when it is absent, not in the file, or too
-    /// large. What is only searched is better [searched](Self::search).
+    /// The contents of a section, which are kept, and all looked at; `None` when it is absent, not in the
+    /// file, or too large. What is only searched is better [searched](Self::search).
     pub(crate) fn section(&self, name: &[u8]) -> Option<&'d [u8]> {
         self.section_at(name).map(|(_, contents)| contents)
     }
@@ -269,8 +270,32 @@ impl<'d> Elf<'d> {
     /// The address and the contents of a section, likewise.
     pub(crate) fn section_at(&self, name: &[u8]) -> Option<(u64, &'d [u8])> {
         let section = self.section_header(name)?;
-        self.and_more.set(true);
+        Some((section.sh_addr(self.endian), self.looked_at_data(section)?))
+    }
+
+    fn looked_at_data(&self, section: &SectionHeader64<Endianness>) -> Option<&'d [u8]> {
+        let data = section.data(self.endian, self.source).ok()?;
+        self.looked_at.borrow_mut().insert((section.sh_offset(self.endian), data.len() as u64));
+        Some(data)
+    }
+
+    /// The same for a table of which little matters: what does is for the caller to say
+    /// ([`Self::rely_on`]).
+    pub(crate) fn table_at(&self, name: &[u8]) -> Option<(u64, &'d [u8])> {
+        let section = self.section_header(name)?;
         Some((section.sh_addr(self.endian), section.data(self.endian, self.source).ok()?))
+    }
+
+    /// Says that what is found depends on these bytes, at an address.
+    pub(crate) fn rely_on(&self, address: u64, len: usize) {
+        if self.loaded(address, len as u64).is_none() {
+            self.rely_on_more();
+        }
+    }
+
+    /// Says that it depends on too much to tell, as what is not there does.
+    pub(crate) fn rely_on_more(&self) {
+        self.and_more.set(true);
     }
 
     /// Where a section lies in memory.
@@ -313,12 +338,19 @@ impl<'d> Elf<'d> {
     }
 
     /// Where in the file all lies that was looked at: whatever else is in another file, what these bytes
-    /// led to here is as true there. `None` when that is not known, as with whole tables, and with
-    /// functions that another file names.
+    /// led to here is as true there. Tables of symbols belong to it as a whole, since it matters which names
+    /// there are not. `None` when it is not known, as with functions that another file names.
     pub(crate) fn looked_at(&self) -> Option<Vec<(u64, u64)>> {
-        let places = self.symbols.get().into_iter().flat_map(Symbols::places);
-        let all = || self.looked_at.borrow().iter().copied().chain(places).collect();
-        (!self.and_more.get()).then(all)
+        if self.and_more.get() {
+            return None;
+        }
+        let mut all: Vec<_> = self.looked_at.borrow().iter().copied().collect();
+        if self.symbols.get().is_some() {
+            let tables = self.tables().into_iter();
+            let parts = tables.flat_map(|table| [table.symbols, table.strings]);
+            all.extend(parts.map(|part| (part.start, part.end - part.start)));
+        }
+        Some(all)
     }
 
     /// The pointer at an address of data, as it is when the file is loaded at address 0: what the
@@ -377,15 +409,20 @@ impl<'d> Elf<'d> {
 
     /// Where bytes at an address lie in the file, which are looked at.
     fn loaded(&self, address: u64, len: u64) -> Option<u64> {
-        let offset = self.segments.iter().find_map(|segment| {
+        let offset = self.offset_of(address, len)?;
+        self.looked_at.borrow_mut().insert((offset, len));
+        Some(offset)
+    }
+
+    /// Where bytes at an address lie in the file.
+    fn offset_of(&self, address: u64, len: u64) -> Option<u64> {
+        self.segments.iter().find_map(|segment| {
             let inside = address.checked_sub(segment.p_vaddr(self.endian))?;
             let end = inside.checked_add(len)?;
             let loaded = segment.p_type(self.endian) == elf::PT_LOAD;
             (loaded && end <= segment.p_filesz(self.endian))
                 .then(|| segment.p_offset(self.endian).checked_add(inside))?
-        })?;
-        self.looked_at.borrow_mut().insert((offset, len));
-        Some(offset)
+        })
     }
 
     /// Whether an address lies in the program's own code, and not in a table of imports.

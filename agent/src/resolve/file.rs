@@ -9,12 +9,13 @@ use std::{
     fs::{File, Metadata},
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
 };
 
+use procfs::process::MountInfo;
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags},
     io::Errno,
@@ -82,9 +83,18 @@ pub struct RealFile {
     pub stamp: Stamp,
 }
 
+impl RealFile {
+    /// The same file as it is now. `None` where an overlay hides it, so that it is known by what changes.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let file = self.file.try_clone().ok()?;
+        let stamp = Stamp::of(&file.metadata().ok()?);
+        matches!(self.key, FileKey::Inode { .. }).then_some(Self { file, key: self.key, stamp })
+    }
+}
+
 /// Tells one state of a file from another: an inode number may be given anew, and a file may be
 /// written again in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     size: u64,
     changed: (i64, i64),
@@ -146,7 +156,7 @@ pub fn open_in_root(
 ) -> Result<(PathBuf, Vec<RealFile>), OpenError> {
     let fd = open_file_beneath(root, path, OFlags::empty())?;
     // The kernel names it from the root of the mount namespace (d_path).
-    let led = std::fs::read_link(path_of(fd.as_raw_fd())).map_err(OpenError::Refused)?;
+    let led = std::fs::read_link(descriptor_path(&fd)).map_err(OpenError::Refused)?;
     let files = real_files(proc, process, fd, &led)?;
     Ok((led, files))
 }
@@ -172,7 +182,7 @@ fn real_files(
 }
 
 /// How a file is named without opening it: opening sets up devices, such as a watchdog.
-const NAMED: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+pub(super) const NAMED: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// Opens by /proc/PID/map_files, which gives the mapped file whatever its path means now; where
 /// that may not be used, by the path under the process's root.
@@ -197,7 +207,7 @@ pub(super) fn open_beneath(root: &Path, path: &Path, flags: OFlags) -> Result<Ow
 }
 
 /// Opens a regular file for reading as [`open_beneath`] does; nothing else is opened.
-pub(super) fn open_file_beneath(
+pub(crate) fn open_file_beneath(
     root: &Path,
     path: &Path,
     flags: OFlags,
@@ -206,13 +216,13 @@ pub(super) fn open_file_beneath(
 }
 
 /// Opens what is named, if it is a regular file.
-fn readable(named: &OwnedFd) -> Result<OwnedFd, OpenError> {
+pub(super) fn readable(named: &OwnedFd) -> Result<OwnedFd, OpenError> {
     let kind = FileType::from_raw_mode(rustix::fs::fstat(named)?.st_mode);
     if kind != FileType::RegularFile {
         return Err(OpenError::NotRegular);
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Ok(rustix::fs::open(path_of(named.as_raw_fd()), flags, Mode::empty())?)
+    Ok(rustix::fs::open(descriptor_path(&named), flags, Mode::empty())?)
 }
 
 fn identify(fd: OwnedFd) -> Result<RealFile, OpenError> {
@@ -220,6 +230,12 @@ fn identify(fd: OwnedFd) -> Result<RealFile, OpenError> {
     let meta = file.metadata().map_err(OpenError::Refused)?;
     let key = FileKey::Inode { device: meta.dev(), inode: meta.ino() };
     Ok(RealFile { file, key, stamp: Stamp::of(&meta) })
+}
+
+/// A file that no overlay hides.
+#[cfg(test)]
+pub(crate) fn identified(path: &Path) -> RealFile {
+    identify(File::open(path).unwrap().into()).unwrap()
 }
 
 /// The identity of a file that no visible overlay layer holds.
@@ -247,11 +263,13 @@ pub(super) fn mount_id(fd: BorrowedFd<'_>) -> Option<u64> {
         .then_some(statx.stx_mnt_id)
 }
 
-/// The path by which this process can open the same file again, while the file stays open.
-pub(crate) fn descriptor_path(file: &File) -> PathBuf {
-    path_of(file.as_raw_fd())
+/// The one of these mounts that an open file was reached through.
+pub(crate) fn mount_of(mounts: &[MountInfo], fd: impl AsFd) -> Option<&MountInfo> {
+    let id = mount_id(fd.as_fd())?;
+    mounts.iter().find(|mount| u64::try_from(mount.mnt_id) == Ok(id))
 }
 
-fn path_of(fd: RawFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{fd}"))
+/// The path by which this process can open the same file again, while the file stays open.
+pub(crate) fn descriptor_path(file: &impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
 }

@@ -25,24 +25,26 @@ pub(super) fn functions() -> impl Iterator<Item = &'static str> {
     FUNCTIONS.iter().map(|(name, ..)| *name)
 }
 
-/// What a file without probe points is.
-pub(crate) fn recognise(elf: &Elf<'_>) -> Resolution {
+/// A library whose mark a file has, and why it is not probed if nothing else is found.
+pub(super) type Mark = (&'static str, Reason);
+
+/// The marks that a file has in which no library's functions have their names, the most telling first.
+pub(super) fn recognise(elf: &Elf<'_>) -> Vec<Mark> {
     let defined = |(function, ..): &&(&str, _, _)| elf.symbols().named(function).is_some();
     let by_function = FUNCTIONS.iter().find(defined).map(|(_, name, why)| (*name, *why));
-    let found = by_function.or_else(|| go(elf)).or_else(|| by_string(elf));
-    match found {
-        Some((name, reason)) => Resolution::Skipped { name: Some(name), reason },
-        None => Resolution::Unrelated,
+    match by_function.or_else(|| go(elf)) {
+        Some(mark) => vec![mark],
+        None => by_string(elf),
     }
 }
 
-fn go(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
+fn go(elf: &Elf<'_>) -> Option<Mark> {
     families::go_refusal(elf).map(|reason| ("go", reason))
 }
 
-fn by_string(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
+fn by_string(elf: &Elf<'_>) -> Vec<Mark> {
     let searchers = STRINGS.map(|(text, ..)| Finder::new(text));
-    let longest = STRINGS.iter().map(|(text, ..)| text.len()).max()?;
+    let longest = STRINGS.iter().map(|(text, ..)| text.len()).max().unwrap_or_default();
     let mut found = [false; STRINGS.len()];
     elf.search(b".rodata", longest, |strings| {
         for (found, searcher) in found.iter_mut().zip(&searchers) {
@@ -50,11 +52,16 @@ fn by_string(elf: &Elf<'_>) -> Option<(&'static str, Reason)> {
         }
         None::<()>
     });
-    let (_, mark) = found.iter().zip(STRINGS).find(|(found, _)| **found)?;
-    let (_, name, reason) = mark;
-    // With its symbols it is one that is not known.
+    let found = found.iter().zip(STRINGS).filter(|(found, _)| **found);
+    found.map(|(_, (_, name, reason))| (name, reason)).collect()
+}
+
+/// What a file is that has this mark, and nothing that is probed. With its symbols, rustls is one
+/// whose version is not known.
+pub(super) fn skipped(elf: &Elf<'_>, (name, reason): Mark) -> Resolution {
     let known = name != "rustls" || !families::has_symbols_of_rustls(elf);
-    Some((name, if known { reason } else { Reason::UnsupportedLibrary }))
+    let reason = if known { reason } else { Reason::UnsupportedLibrary };
+    Resolution::Skipped { name: Some(name), reason }
 }
 
 /// ELF for another architecture: TLS code if it says so in its first megabytes.

@@ -26,14 +26,19 @@ use tlstap_ebpf::{Function, Places};
 use elf::Elf;
 pub use elf::ElfError;
 pub use families::Version;
-pub(crate) use file::descriptor_path;
+#[cfg(test)]
+pub(crate) use file::identified;
 pub use file::{FileKey, OpenError, RealFile, Stamp, open, open_in_root};
+pub(crate) use file::{descriptor_path, mount_of, open_file_beneath};
 use layers::Layers;
 pub use layers::{Given, GivenError, Place};
 use plans::Plans;
 pub use reason::Reason;
 pub use search::libraries;
-pub use sites::{Class, Site};
+pub use sites::{
+    Class, Site,
+    confirm::{Found, look},
+};
 use source::Source;
 
 use crate::discover;
@@ -187,7 +192,7 @@ impl Resolver {
         self.layers.complete(source, &mut elf, place);
         let resolution = match families::find(&elf) {
             Some((family, probes)) => Resolution::Library { name: family.name, probes },
-            None => unnamed(&elf, source, marks::recognise(&elf)),
+            None => unnamed(&elf, source),
         };
         if !matches!(resolution, Resolution::Library { .. }) {
             return resolution;
@@ -197,15 +202,13 @@ impl Resolver {
     }
 }
 
-/// What a file is in which nothing has a name: a library that is stripped may be found all the same.
-fn unnamed(elf: &Elf<'_>, source: &Source, recognised: Resolution) -> Resolution {
-    if !matches!(recognised, Resolution::Skipped { reason: Reason::Stripped, .. }) {
-        return recognised;
+/// What a file is in which no function of a library has its name: one may be found all the same.
+fn unnamed(elf: &Elf<'_>, source: &Source) -> Resolution {
+    let marks = marks::recognise(elf);
+    if let Some((name, probes)) = families::find_marked(&marks, elf, source) {
+        return Resolution::Library { name, probes };
     }
-    match families::fingerprints(elf, source) {
-        Some((name, probes)) => Resolution::Library { name, probes },
-        None => recognised,
-    }
+    marks.first().map_or(Resolution::Unrelated, |&mark| marks::skipped(elf, mark))
 }
 
 /// Finds the TLS functions of an open file.

@@ -24,6 +24,10 @@ pub enum Reason {
     AttachFailed,
     /// A probe there could harm the process.
     Unsafe,
+    /// On this kernel a probe could harm processes under a seccomp filter.
+    UnsafeKernel,
+    /// The file was written to while it was looked at.
+    Changed,
 }
 
 impl Reason {
@@ -39,6 +43,8 @@ impl Reason {
             Self::Erlang => "erlang",
             Self::AttachFailed => "attach-failed",
             Self::Unsafe => "unsafe",
+            Self::UnsafeKernel => "unsafe-kernel",
+            Self::Changed => "changed",
         }
     }
 }

@@ -29,6 +29,10 @@ const DIRECTORIES: [&str; 10] = [
 /// The most entries of one directory that are looked at.
 const MAX_ENTRIES: usize = 20_000;
 
+/// The most libraries of one root: each may cost what a file can cost. Others are found when they are
+/// mapped.
+const MAX_LIBRARIES: usize = 256;
+
 /// The paths inside `root`, a directory of the host, of files that bear the name of a TLS
 /// library that can be probed. Links among them may lead to the same file.
 pub fn libraries(root: &Path) -> Vec<PathBuf> {
@@ -36,6 +40,7 @@ pub fn libraries(root: &Path) -> Vec<PathBuf> {
         .iter()
         .map(|dir| PathBuf::from(dir.replace("ARCH", std::env::consts::ARCH)))
         .flat_map(|dir| in_directory(root, &dir))
+        .take(MAX_LIBRARIES)
         .collect()
 }
 

@@ -161,6 +161,7 @@ fn replayed(file: &Path, decode: Options, format: Format, view: View) -> Result<
         redact: None,
         wanted: Wanted::default(),
         count: None,
+        otlp: None,
     };
     let writer = Writer::new(&mut out, format, view);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;

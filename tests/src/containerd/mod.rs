@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use self::cri::{Client, ContainerConfig, PodConfig};
 use crate::{
     cgroup, deadline,
-    docker::{Derived, Docker, cache},
+    docker::{Derived, Docker, cache, container::unique},
     tool,
 };
 
@@ -37,6 +37,9 @@ const SHIMS: [&str; 4] =
 
 /// The control group of all pods.
 const CGROUP: &str = "tlstap-tests-pods";
+
+/// What the names of containers without a pod begin with.
+const PASSING: &str = "tlstap-tests-";
 
 /// Where containerd keeps what its Kubernetes side uses.
 const NAMESPACE: &str = "k8s.io";
@@ -60,7 +63,7 @@ impl Containerd {
         let mut containerd = Self { process, client, image };
         containerd.wait_until_it_answers()?;
         containerd.sweep()?;
-        containerd.import()?;
+        containerd.import_own()?;
         Ok(containerd)
     }
 
@@ -83,6 +86,27 @@ impl Containerd {
         let waits = ContainerConfig::new(container, &self.image(), &["sleep", "infinity"]);
         pod.container = self.client.run_container(&pod.id, &config, waits)?;
         Ok(pod)
+    }
+
+    /// Takes an image from an archive; its name here.
+    pub fn import(&self, archive: &Path) -> Result<String> {
+        let path = archive.to_str().context("a path that is not UTF-8")?;
+        let said = tool::run(ctr(&["images", "import", path])?)?;
+        let name = said.lines().find_map(|line| line.strip_prefix("unpacking "));
+        let name = name.and_then(|rest| rest.split(' ').next());
+        Ok(name.with_context(|| format!("no name of the image in {said:?}"))?.to_owned())
+    }
+
+    /// What runs a program of an image in a container with these options, which goes when it ends.
+    pub fn run(&self, image: &str, options: &[String]) -> Vec<String> {
+        let name = format!("{PASSING}{}", unique());
+        let mut run: Vec<_> = ["ctr", "--address", SOCKET, "--namespace", NAMESPACE, "run", "--rm"]
+            .map(str::to_owned)
+            .into();
+        run.extend(["--cgroup".to_owned(), format!("/{CGROUP}/{name}")]);
+        run.extend_from_slice(options);
+        run.extend([image.to_owned(), name]);
+        run
     }
 
     /// Ends it and starts it again; the pods live on.
@@ -123,16 +147,22 @@ impl Containerd {
         answer.with_context(|| fs::read_to_string(log).unwrap_or_default())
     }
 
-    /// Removes all pods: of this suite, and of any before it.
+    /// Removes all pods and containers: of this suite, and of any before it.
     fn sweep(&self) -> Result<()> {
-        self.client.pods()?.iter().try_for_each(|pod| self.client.remove_pod(pod))
+        self.client.pods()?.iter().try_for_each(|pod| self.client.remove_pod(pod))?;
+        let all = tool::run(ctr(&["containers", "list", "--quiet"])?)?;
+        for container in all.lines().filter(|name| name.starts_with(PASSING)) {
+            // One that is just ending by itself is in nobody's way.
+            let _ = tool::run(ctr(&["tasks", "delete", "--force", container])?);
+            let _ = tool::run(ctr(&["containers", "delete", container])?);
+        }
+        Ok(())
     }
 
-    fn import(&self) -> Result<()> {
+    fn import_own(&self) -> Result<()> {
         let archive = tempfile::NamedTempFile::new_in(folder()?)?;
         self.image.save(archive.path())?;
-        let path = archive.path().to_str().context("the cache's path is not UTF-8")?;
-        tool::run(ctr(&["images", "import", path])?).map(drop)
+        self.import(archive.path()).map(drop)
     }
 }
 

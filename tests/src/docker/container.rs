@@ -17,7 +17,7 @@ use crate::{child::Child, deadline, tool};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A number that no other container of this machine's suites has in its name.
-pub(super) fn unique() -> String {
+pub(crate) fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
@@ -122,7 +122,8 @@ impl Container {
         self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
     }
 
-    fn inspect(&self, what: &str) -> Result<String> {
+    /// What `docker inspect` says, by a template.
+    pub fn inspect(&self, what: &str) -> Result<String> {
         docker(["inspect", "--format", what, &self.name])
     }
 
@@ -136,8 +137,13 @@ impl Container {
 
     /// Waits until it has written the text.
     pub fn wait_for_log(&self, text: &str) -> Result<()> {
+        self.wait_for_log_within(text, LIMIT)
+    }
+
+    /// Likewise, for so long at most.
+    pub fn wait_for_log_within(&self, text: &str, limit: Duration) -> Result<()> {
         let what = format!("{text:?} in the log of {}", self.name);
-        let waited = deadline::until(&what, LIMIT, || {
+        let waited = deadline::until(&what, limit, || {
             let output = client(["logs", &self.name])?.output()?;
             let written = [output.stdout, output.stderr].concat();
             Ok(String::from_utf8_lossy(&written).contains(text).then_some(()))
@@ -172,6 +178,17 @@ impl Container {
         unpack.arg(&archive).arg("--directory").arg(to);
         tool::run(unpack)?;
         Ok(fs::remove_file(archive)?)
+    }
+
+    /// Kills it; its files stay.
+    pub fn kill(&self) -> Result<()> {
+        docker(["kill", &self.name])?;
+        self.wait().map(drop)
+    }
+
+    /// Kills it and starts it again; its files stay.
+    pub fn restart(&self) -> Result<()> {
+        docker(["restart", "--time", "0", &self.name]).map(drop)
     }
 
     /// Waits until its first process has ended; its exit status.

@@ -143,6 +143,16 @@ pub(super) fn derive(dockerfile: &str, context: &Path) -> Result<Derived> {
     Ok(Derived { name })
 }
 
+/// Takes an image from an archive that names it.
+pub(super) fn load(archive: &Path) -> Result<Derived> {
+    let mut load = client(["load", "--input"])?;
+    load.arg(archive);
+    let said = tool::run(load)?;
+    let name = said.lines().find_map(|line| line.strip_prefix("Loaded image: "));
+    let name = name.with_context(|| format!("no name of the image in {said:?}"))?;
+    Ok(Derived { name: name.to_owned() })
+}
+
 /// Builds an image of files of this machine and what they are linked to.
 pub(super) fn of_files(files: &[PathBuf]) -> Result<Derived> {
     let root = tempfile::tempdir()?;

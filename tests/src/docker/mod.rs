@@ -4,7 +4,7 @@
 //! run finds what a killed one left.
 
 pub(crate) mod cache;
-mod container;
+pub(crate) mod container;
 mod daemon;
 mod image;
 mod lock;
@@ -71,6 +71,11 @@ impl Docker {
     /// Builds an image by a Dockerfile in a folder, every step anew.
     pub fn derive(&self, dockerfile: &str, context: &Path) -> Result<Derived> {
         image::derive(dockerfile, context)
+    }
+
+    /// Takes an image from an archive.
+    pub fn load(&self, archive: &Path) -> Result<Derived> {
+        image::load(archive)
     }
 
     /// An image of nothing but files of this machine, at the same paths, and those that each is linked

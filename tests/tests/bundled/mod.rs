@@ -17,7 +17,7 @@ use tlstap_tests::{
     event::{exchanges, expect, number, text},
     exact::Exact,
     node::Node,
-    packages, tool,
+    packages, probed, tool,
 };
 
 use crate::{
@@ -204,6 +204,8 @@ fn under_another_name_and_deleted(node: &Node) -> Result<()> {
     let maps = fs::read_to_string(format!("/proc/{}/maps", exchange.pid()))?;
     ensure!(maps.contains("foo.bin (deleted)"), "not loaded, or not removed");
     ensure!(!maps.contains("libssl"), "another libssl is loaded too");
+    // Nothing told of this file before it was mapped: it is probed a moment later.
+    probed::wait_in(exchange.pid(), "foo.bin (deleted)")?;
     let said = exchange.go()?;
     exchange.end()?;
     let told = session.told(&said)?;

@@ -100,7 +100,7 @@ fn on_the_machines_openssl(node: &Node) -> Result<()> {
 /// The first kind is that of all others, where the kernel has it.
 fn by_other_links(node: &Node) -> Result<()> {
     let _first = node.exact()?.start(&[])?;
-    for (kind, _) in links::KINDS {
+    for (kind, _) in links::kinds()? {
         let mut session = Session::start(node, &["--links", kind], 2)?;
         for mode in [&MODES[0], &MODES[4], &EX[2]] {
             let told = in_mode(&mut session, node.exact()?, mode);

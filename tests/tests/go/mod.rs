@@ -163,11 +163,13 @@ fn tls_inside_tls(node: &Node) -> Result<()> {
             let mut exchange = pair.exact().flags(&flags).start(&[100, 30_000])?;
             probed::wait(node, exchange.pid())?;
             let (ends, pid) = (exchange.go()?, exchange.pid());
-            let streams = agent.wait_for("what the innermost carries", |events| {
+            // That calls of an outer layer are missing is told on its own, and may come last.
+            let streams = agent.wait_for("all directions", |events| {
                 let streams = streams::pieces(events, pid).ok()?;
                 let carried =
                     |stream| streams.values().filter(|pieces| carries(pieces, stream)).count();
-                ends.iter().all(|end| carried(end.stream) == 2).then_some(streams)
+                let all = streams.len() >= 4 * layers;
+                (all && ends.iter().all(|end| carried(end.stream) == 2)).then_some(streams)
             })?;
             ensure!(streams.len() == 4 * layers, "{} directions, {layers} layers", streams.len());
             let missing =

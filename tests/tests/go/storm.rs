@@ -1,10 +1,7 @@
 //! Load on programs of Go whose stacks grow and shrink and whose garbage is collected all the time: none
 //! may crash, and what they come to must be what they come to untraced.
 
-use std::{
-    env,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use tlstap_tests::{
@@ -12,6 +9,7 @@ use tlstap_tests::{
     exact::{End, Flow},
     go,
     node::Node,
+    setting,
 };
 
 use super::exchanged;
@@ -19,8 +17,7 @@ use crate::exact::session::Session;
 
 crate::tests![outputs_are_those_of_an_untraced_run];
 
-/// How long, in seconds; `cargo xtask soak go` asks for more.
-const SECONDS: &str = "TLSTAP_SOAK_SECONDS";
+/// How long, in seconds, if `cargo xtask soak go` does not ask for more.
 const SHORT: u64 = 20;
 
 const PAIRS: usize = 16;
@@ -34,11 +31,7 @@ fn outcome(ends: &[End]) -> Vec<(u64, Flow, Flow)> {
 }
 
 fn outputs_are_those_of_an_untraced_run(node: &Node) -> Result<()> {
-    let seconds = match env::var(SECONDS) {
-        Ok(seconds) => seconds.parse().with_context(|| format!("{SECONDS} is no number"))?,
-        Err(_) => SHORT,
-    };
-    let time = Duration::from_secs(seconds);
+    let time = Duration::from_secs(setting::number(setting::SECONDS, SHORT)?);
     let pairs = go::pairs()?;
     let programs: Vec<_> =
         pairs.iter().filter(|pair| ["plain", "cgo"].contains(&pair.form)).collect();

@@ -125,23 +125,17 @@ impl From<u64> for Framing {
 
 /// The codings of the body in the order applied: those of the content, then of the transfer.
 pub(super) fn codings(headers: &Fields) -> Vec<String> {
-    let transfer = transfer_codings(headers).into_iter().filter(|coding| coding != "chunked");
-    list(headers, "content-encoding").chain(transfer).collect()
+    let mut codings = headers.codings("content-encoding");
+    codings.extend(transfer_codings(headers).into_iter().filter(|coding| coding != "chunked"));
+    codings
 }
 
 /// RFC 9112, section 7: "All transfer-coding names are case-insensitive"; parameters do not matter.
 /// `identity` was removed by RFC 7230 and never changed a byte.
 fn transfer_codings(headers: &Fields) -> Vec<String> {
-    list(headers, "transfer-encoding").filter(|coding| coding != "identity").collect()
-}
-
-/// The elements of a list-valued field, in lower case.
-fn list(headers: &Fields, name: &'static str) -> impl Iterator<Item = String> {
-    headers
-        .all(name)
-        .flat_map(|value| value.split(|&byte| byte == b','))
-        .map(|element| String::from_utf8_lossy(element.trim_ascii()).to_ascii_lowercase())
-        .filter(|element| !element.is_empty())
+    let mut codings = headers.codings("transfer-encoding");
+    codings.retain(|coding| coding != "identity");
+    codings
 }
 
 /// The length differs between values, or is no number.
@@ -152,9 +146,9 @@ fn content_length(headers: &Fields) -> Result<Option<u64>, Unclear> {
     // field, then the message framing is invalid and the recipient MUST treat it as an
     // unrecoverable error, unless the field value can be successfully parsed as a comma-separated
     // list […], all values in the list are valid, and all values in the list are the same".
-    let mut lengths = list(headers, "content-length").map(|value| {
-        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| value.parse().ok()).flatten()
+    let mut lengths = headers.elements("content-length").map(|value| {
+        let digits = value.iter().all(u8::is_ascii_digit);
+        std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
     });
     let Some(first) = lengths.next() else {
         return Ok(None);

@@ -147,7 +147,7 @@ fn whole(status: Status<usize>, bytes: &[u8]) -> Option<()> {
 }
 
 fn fields(headers: &[Header<'_>], length: usize) -> Fields {
-    let mut fields = Fields::with_capacity(headers.len(), length);
+    let mut fields = Fields::with_capacity(headers.len(), length / 2, length);
     for field in headers {
         fields.push(field.name, &value(field.value));
     }

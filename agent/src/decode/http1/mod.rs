@@ -48,6 +48,8 @@ pub(super) struct Http1 {
     /// Bytes that came in the direction of the requests while an upgrade was asked for, and that
     /// are no request.
     early: u64,
+    /// Whether an upgrade or a tunnel was agreed upon.
+    handed_over: bool,
     /// What an upgrade agreed on.
     agreement: Option<Agreement>,
     /// Those of the open response.
@@ -65,6 +67,7 @@ impl Http1 {
             responses: Stream::new(),
             exchanges: Exchanges::new(connection, role, gap),
             early: 0,
+            handed_over: false,
             agreement: None,
             events: None,
         }
@@ -72,6 +75,10 @@ impl Http1 {
 }
 
 impl Protocol for Http1 {
+    fn hands_over(&self) -> bool {
+        self.handed_over
+    }
+
     fn is_begun(&self) -> bool {
         self.exchanges.is_begun()
     }
@@ -223,6 +230,7 @@ impl Http1 {
                         self.responses.body(framing);
                     }
                     if last {
+                        self.handed_over = true;
                         self.exchanges.end_response(Some(call), out);
                         // A request whose end was not seen hides where frames begin.
                         self.agreement = agreement.filter(|_| self.requests.is_between());

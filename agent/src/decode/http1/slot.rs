@@ -118,11 +118,11 @@ impl Slot {
             role,
             duration_ns: began.zip(ended).and_then(|(began, ended)| ended.checked_sub(began)),
             request: self.request.map(|Half { head, body, .. }| Request {
-                body: body.finish(&framing::codings(&head.headers)),
+                body: body.finish(|| framing::codings(&head.headers)),
                 ..head
             }),
             response: self.response.map(|Half { head, body, .. }| Response {
-                body: body.finish(&framing::codings(&head.headers)),
+                body: body.finish(|| framing::codings(&head.headers)),
                 ..head
             }),
             stream: None,

@@ -1,5 +1,7 @@
 //! Bytes of one direction in, however they are split, parts of frames out (RFC 9113, section 4).
 
+use std::borrow::Cow;
+
 use super::{
     blocks::{BLOCK_LIMIT, Block, fragment},
     chain,
@@ -179,9 +181,11 @@ impl Frames {
                         return Part::End { stream };
                     }
                 }
-                State::Whole(head) if self.buffer.len() >= wanted(head) => {
+                State::Whole(head) => {
                     let head = *head;
-                    let payload = std::mem::take(&mut self.buffer);
+                    let Some(payload) = self.gather(input, wanted(&head)) else {
+                        return Part::More;
+                    };
                     self.state = Some(State::Skip(head.length - wanted(&head)));
                     match self.whole(head, &payload, call) {
                         Ok(Some(part)) => return part,
@@ -218,21 +222,13 @@ impl Frames {
                     let end = head.flags & END_STREAM != 0;
                     self.state = Some(State::Data { stream: head.stream, end, left, pad });
                 }
-                State::Whole(head) => {
-                    let bytes = take(input, wanted(head) - self.buffer.len());
-                    self.buffer.extend_from_slice(bytes);
-                    self.pending += bytes.len();
-                }
                 State::Head => {
                     if self.buffer.is_empty() && self.block.is_none() {
                         self.began = Some(*call);
                         self.pending = 0;
                     }
-                    let bytes = take(input, HEAD - self.buffer.len());
-                    self.buffer.extend_from_slice(bytes);
-                    self.pending += bytes.len();
-                    if let Some(head) = Head::of(&self.buffer) {
-                        self.buffer.clear();
+                    let head = self.gather(input, HEAD).as_deref().and_then(Head::of);
+                    if let Some(head) = head {
                         match self.begin(head) {
                             Some(state) => self.state = Some(state),
                             None => return Part::Malformed { held: HEAD },
@@ -241,6 +237,17 @@ impl Frames {
                 }
             }
         }
+    }
+
+    /// So many bytes, of the input if it has them all; `None` when it has not, and is used up.
+    fn gather<'a>(&mut self, input: &mut &'a [u8], wanted: usize) -> Option<Cow<'a, [u8]>> {
+        let bytes = take(input, wanted.saturating_sub(self.buffer.len()));
+        self.pending += bytes.len();
+        if bytes.len() == wanted {
+            return Some(bytes.into());
+        }
+        self.buffer.extend_from_slice(bytes);
+        (self.buffer.len() == wanted).then(|| std::mem::take(&mut self.buffer).into())
     }
 
     fn begin(&mut self, head: Head) -> Option<State> {

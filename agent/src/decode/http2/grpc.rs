@@ -2,6 +2,27 @@
 
 use crate::decode::{Fields, Value};
 
+/// The status codes of gRPC, by number (doc/statuscodes.md of gRPC).
+const STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
 /// A call of gRPC.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grpc {
@@ -22,6 +43,14 @@ pub struct Grpc {
     pub sent: Vec<Value>,
     /// Those of the server.
     pub received: Vec<Value>,
+}
+
+impl Grpc {
+    /// The name of its status, of those that there are.
+    pub fn status_name(&self) -> Option<&'static str> {
+        let code = usize::try_from(self.status?).ok()?;
+        STATUSES.get(code).copied()
+    }
 }
 
 /// Messages of one direction.
@@ -47,7 +76,8 @@ pub(super) struct Counting {
 impl Counting {
     pub(super) fn of(fields: &Fields) -> Self {
         // The body of grpc-web-text is base64.
-        let counted = is_grpc(fields) && !text(fields, "content-type").contains("-text");
+        let text = |kind| memchr::memmem::find(kind, b"-text").is_some();
+        let counted = is_grpc(fields) && !fields.first("content-type").is_some_and(text);
         Self { messages: counted.then(Messages::default), prefix: Vec::new(), left: 0 }
     }
 
@@ -122,7 +152,7 @@ fn text(fields: &Fields, name: &str) -> String {
 }
 
 fn is_grpc(fields: &Fields) -> bool {
-    text(fields, "content-type").starts_with("application/grpc")
+    fields.first("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
 fn percent_decoded(value: &[u8]) -> String {

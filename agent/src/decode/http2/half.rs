@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{grpc, hpack::List};
+use super::grpc;
 use crate::{
     capture::Call,
     decode::{
@@ -115,33 +115,19 @@ impl Half {
 
     /// The codings of the body, in the order applied.
     pub(super) fn codings(&self) -> Vec<String> {
-        self.fields
-            .all("content-encoding")
-            .flat_map(|value| value.split(|&byte| byte == b','))
-            .map(|coding| String::from_utf8_lossy(coding.trim_ascii()).to_ascii_lowercase())
-            .collect()
+        self.fields.codings("content-encoding")
     }
 
     fn content(self) -> (Fields, Fields, Body) {
-        let codings = self.codings();
-        (self.fields, self.trailers, self.body.finish(&codings))
+        let body = self.body.finish(|| self.fields.codings("content-encoding"));
+        (self.fields, self.trailers, body)
     }
 }
 
-/// The fields of a block. Of one that was lost, nothing is known.
-pub(super) fn fields(list: Option<List>) -> Fields {
+/// Those of a block that was lost: nothing is known of them.
+pub(super) fn lost() -> Fields {
     let mut fields = Fields::default();
-    let Some(list) = list else {
-        fields.lose(1);
-        return fields;
-    };
-    fields.lose(list.omitted);
-    for field in list.fields {
-        match (&field.name, &field.value) {
-            (Some(name), Some(value)) => fields.push(&String::from_utf8_lossy(name), value),
-            _ => fields.lose(1),
-        }
-    }
+    fields.lose(1);
     fields
 }
 

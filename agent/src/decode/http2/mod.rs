@@ -16,7 +16,7 @@ pub use self::grpc::{Grpc, Messages};
 use self::{
     blocks::Block,
     frames::{Frames, Part},
-    hpack::Decoder,
+    hpack::{Decoder, List},
     streams::Streams,
 };
 pub(crate) use self::{
@@ -120,21 +120,25 @@ impl Http2 {
     ) -> Result<(), hpack::Malformed> {
         let side = self.side(at);
         side.touched = true;
-        let list = match &block.bytes {
-            Some(bytes) => Some(side.hpack.decode(bytes)?),
+        let fields = match &block.bytes {
+            Some(bytes) => {
+                let mut list = List::new();
+                side.hpack.decode(bytes, |field| list.push(field))?;
+                list.fields()
+            }
             None => {
                 side.hpack.forget();
-                None
+                half::lost()
             }
         };
         let end = block.end || block.promised.is_some();
         if let Some(id) = block.promised {
             // A server promises the response to a request that nobody sent.
-            self.streams.block(id, true, (block.began, call), (list, end), out);
+            self.streams.block(id, true, (block.began, call), (fields, end), out);
             return Ok(());
         }
-        if let Some(role) = list.as_ref().and_then(|list| streams::direction(list, at))
-            && !self.directed
+        if !self.directed
+            && let Some(role) = streams::direction(&fields, at)
         {
             self.streams.role = role;
             self.directed = true;
@@ -143,7 +147,7 @@ impl Http2 {
             return Ok(());
         }
         let requests = at == self.streams.role.requests();
-        self.streams.block(block.stream, requests, (block.began, call), (list, end), out);
+        self.streams.block(block.stream, requests, (block.began, call), (fields, end), out);
         Ok(())
     }
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use super::{
     errors, grpc,
     half::{self, Half},
-    hpack::List,
     tunnel,
 };
 use crate::{
@@ -82,11 +81,10 @@ impl Streams {
         &mut self,
         id: u32,
         requests: bool,
-        calls: (Call, &Call),
-        (list, end): (Option<List>, bool),
+        (began, call): (Call, &Call),
+        (fields, end): (Fields, bool),
         out: &mut Vec<Message>,
     ) {
-        let (fields, (began, call)) = (half::fields(list), calls);
         let interim = half::status(&fields).is_some_and(|status| status < 200);
         if interim && !end {
             return;
@@ -330,10 +328,10 @@ impl Streams {
 }
 
 /// The direction of a header block, as its fields tell.
-pub(super) fn direction(list: &List, at: Direction) -> Option<Role> {
-    let requests = list.fields.iter().find_map(|field| match field.name.as_deref()? {
-        b":method" | b":scheme" | b":path" | b":authority" => Some(at),
-        b":status" => Some(at.opposite()),
+pub(super) fn direction(fields: &Fields, at: Direction) -> Option<Role> {
+    let requests = fields.iter().find_map(|(name, _)| match name {
+        ":method" | ":scheme" | ":path" | ":authority" => Some(at),
+        ":status" => Some(at.opposite()),
         _ => None,
     })?;
     Some(Role::of_requests(requests))

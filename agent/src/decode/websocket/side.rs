@@ -233,7 +233,7 @@ impl Side {
 
     fn told(&self, open: Open) -> (Call, WebSocket) {
         let Open { began, opcode, compressed, frames, size, body, unreadable } = open;
-        let mut body = Body { size, ..body.finish(&[]) };
+        let mut body = Body { size, ..body.finish(Vec::new) };
         let close = (opcode == Opcode::Close).then(|| Close::of(&body));
         if !self.options.keep_bodies {
             body.bytes.clear();

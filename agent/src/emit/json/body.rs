@@ -41,12 +41,11 @@ struct Members<'a> {
 impl Asked {
     /// `None` also when the body is not known to its end.
     pub(super) fn of(request: &Request) -> Option<Self> {
-        let json = request.headers.first("content-type").is_some_and(|kind| {
-            memchr::memmem::find(&kind.to_ascii_lowercase(), b"json").is_some()
-        });
-        if !json || request.body.truncated || request.body.bytes.is_empty() {
+        if request.body.truncated || request.body.bytes.is_empty() {
             return None;
         }
+        let kind = request.headers.first("content-type")?.to_ascii_lowercase();
+        memchr::memmem::find(&kind, b"json")?;
         let members: Members<'_> = serde_json::from_slice(&request.body.bytes).ok()?;
         match members {
             Members { jsonrpc: Some(version), method: Some(method), .. } if version == "2.0" => {

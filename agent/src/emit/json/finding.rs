@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{
-    SCHEMA, Safe,
+    SCHEMA, compact,
     origin::{ContainerJson, K8s, ProcessJson, Tls},
 };
 use crate::{
@@ -15,12 +15,12 @@ use crate::{
 
 /// Writes one object a line.
 pub(in super::super) fn write(findings: &[Finding], out: &mut impl Write) -> io::Result<()> {
+    let mut lines = Vec::new();
     for finding in findings {
-        let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Safe);
-        Line::of(finding).serialize(&mut serializer)?;
-        out.write_all(b"\n")?;
+        compact::write(&Line::of(finding), &mut lines)?;
+        lines.push(b'\n');
     }
-    Ok(())
+    out.write_all(&lines)
 }
 
 #[derive(Serialize)]

@@ -1,9 +1,7 @@
 //! HTTP messages, and bytes as text where they are.
 
-use std::borrow::Cow;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use crate::{
     decode::{Body, Fields, Request, Response},
@@ -96,15 +94,59 @@ pub(super) struct Header<'a>(&'a Fields);
 
 impl Serialize for Header<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields: Vec<(&str, Vec<Cow<'_, str>>)> = Vec::new();
-        for (name, value) in self.0.iter() {
-            let value = String::from_utf8_lossy(value);
-            match fields.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, values)) => values.push(value),
-                None => fields.push((name, vec![value])),
+        let mut map = serializer.serialize_map(None)?;
+        let again = again(self.0);
+        let mut rest = self.0.iter();
+        for (at, (name, value)) in self.0.iter().enumerate() {
+            if again & mark(name) == 0 {
+                map.serialize_entry(name, [Value(value)].as_slice())?;
+            } else if self.0.iter().take(at).all(|(before, _)| before != name) {
+                map.serialize_entry(name, &Values { name, fields: rest.clone() })?;
             }
+            rest.next();
         }
-        serializer.collect_map(fields)
+        map.end()
+    }
+}
+
+/// One bit of 64, which most names that differ do not share.
+fn mark(name: &str) -> u64 {
+    let end = |byte: Option<u8>| usize::from(byte.unwrap_or_default());
+    let (first, last) = (end(name.bytes().next()), end(name.bytes().next_back()));
+    1 << ((name.len() + 7 * first + 49 * last) % 64)
+}
+
+/// The marks that more than one field has: only these may have a name more than once.
+fn again(fields: &Fields) -> u64 {
+    let (mut once, mut again) = (0, 0);
+    for mark in fields.iter().map(|(name, _)| mark(name)) {
+        again |= once & mark;
+        once |= mark;
+    }
+    again
+}
+
+/// The values of a name.
+struct Values<'a, I> {
+    name: &'a str,
+    fields: I,
+}
+
+impl<'a, I: Iterator<Item = (&'a str, &'a [u8])> + Clone> Serialize for Values<'a, I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let of_name = self.fields.clone().filter(|(name, _)| *name == self.name);
+        serializer.collect_seq(of_name.map(|(_, value)| Value(value)))
+    }
+}
+
+struct Value<'a>(&'a [u8]);
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.serialize_str(&String::from_utf8_lossy(self.0)),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! A record in, a line of JSON out: the schema `tlstap/v1`, docs/output.md.
 
 mod body;
+mod compact;
+pub(super) mod files;
 pub(super) mod finding;
 mod grpc;
 mod http;
@@ -8,102 +10,53 @@ mod messaging;
 mod network;
 mod operation;
 mod origin;
+mod origins;
 pub(super) mod protobuf;
 mod sse;
 #[cfg(test)]
 mod tests;
 mod websocket;
+mod writer;
 
 use std::io::{self, Write};
 
-use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter};
 
+pub(super) use self::writer::Json;
 use self::{
     body::{Asked, GraphQl},
     grpc::Rpc,
     http::{Http, OnStream, Payload, RequestJson, ResponseJson, StreamJson, UrlJson},
-    network::Network,
     operation::{Failure, Part},
-    origin::{ContainerJson, K8s, ProcessJson, Thread, Tls},
+    origin::{Caller, Owner, Place},
     sse::EventJson,
     websocket::WebSocketJson,
 };
-use super::escape;
+use super::clock::Clock;
 use crate::{
-    capture::GapReason,
-    decode::{Content, Exchange, Operation, Role, ServerEvent, Version},
+    capture::{Direction, GapReason},
+    decode::{Content, Exchange, Message, Operation, Role, ServerEvent, Version},
     enrich::Record,
 };
 
 /// The name of what every line follows.
-const SCHEMA: &str = "tlstap/v1";
+pub(super) const SCHEMA: &str = "tlstap/v1";
 
-/// Writes a record as one line.
-pub(super) fn write(record: &Record, bodies: bool, out: &mut impl Write) -> io::Result<()> {
-    let Some(line) = Line::of(record, bodies) else { return Ok(()) };
-    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Safe);
-    line.serialize(&mut serializer)?;
-    out.write_all(b"\n")
-}
-
-/// JSON leaves most control characters behind ASCII as they are; a terminal may not.
-struct Safe;
-
-impl Formatter for Safe {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        // Most are: to look at each character takes longer than all the rest.
-        if is_printable(fragment.as_bytes()) {
-            return CompactFormatter.write_string_fragment(writer, fragment);
-        }
-        for piece in fragment.split_inclusive(escape::is_unsafe) {
-            let end = piece.chars().next_back().filter(|&c| escape::is_unsafe(c));
-            let plain = piece.trim_end_matches(|c| Some(c) == end);
-            CompactFormatter.write_string_fragment(writer, plain)?;
-            if let Some(c) = end {
-                writer.write_all(escape::json_escape(c).as_bytes())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether all is printable ASCII. Without a way out of the inner loop, which many bytes take at once.
-fn is_printable(bytes: &[u8]) -> bool {
-    let printable = |byte: &u8| (b' '..=b'~').contains(byte);
-    bytes.chunks(64).all(|some| some.iter().fold(true, |all, byte| all & printable(byte)))
-}
-
-/// A record.
+/// A record, for those who look at its fields; [`Json`] writes the same.
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
     schema: &'static str,
-    #[serde(flatten)]
-    head: Head<'a>,
-    #[serde(flatten)]
-    rest: Rest<'a>,
-}
-
-/// What every record has.
-#[derive(Serialize)]
-struct Head<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     timestamp: String,
-    process: ProcessJson<'a>,
-    thread: Thread<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<ContainerJson<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    k8s: Option<K8s<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<Tls<'a>>,
-    network: Network<'a>,
+    #[serde(flatten)]
+    owner: Owner<'a>,
+    #[serde(flatten)]
+    caller: Caller<'a>,
+    #[serde(flatten)]
+    place: Place<'a>,
+    #[serde(flatten)]
+    rest: Rest<'a>,
 }
 
 /// What differs by type.
@@ -172,7 +125,44 @@ struct Counts {
 impl<'a> Line<'a> {
     /// `None` for what is not shown.
     pub(super) fn of(record: &'a Record, bodies: bool) -> Option<Self> {
-        let message = &record.message;
+        let Shown { kind, direction, rest } = Shown::of(&record.message, bodies)?;
+        Some(Self {
+            schema: SCHEMA,
+            kind,
+            timestamp: time(record.timestamp_ns).ok()?,
+            owner: Owner::of(record),
+            caller: Caller::of(record),
+            place: Place::of(record, direction),
+            rest,
+        })
+    }
+}
+
+/// Nanoseconds since the epoch as RFC 3339 in UTC.
+pub(super) fn time(ns: i64) -> io::Result<String> {
+    let mut time = Vec::new();
+    timestamp(&mut Clock::default(), ns, &mut time)?;
+    String::from_utf8(time).map_err(io::Error::other)
+}
+
+/// RFC 3339 in UTC with nanoseconds.
+fn timestamp(clock: &mut Clock, ns: i64, out: &mut impl Write) -> io::Result<()> {
+    let (second, rest) = clock.at(ns, |time| time.to_string());
+    out.write_all(second.trim_end_matches('Z').as_bytes())?;
+    write!(out, ".{rest:09}Z")
+}
+
+/// A message, as far as it differs by type.
+struct Shown<'a> {
+    /// The type.
+    kind: &'static str,
+    direction: Option<Direction>,
+    rest: Rest<'a>,
+}
+
+impl<'a> Shown<'a> {
+    /// `None` for what is not shown.
+    fn of(message: &'a Message, bodies: bool) -> Option<Self> {
         let (kind, direction, rest) = match &message.content {
             Content::Data { direction, offset, bytes } => {
                 let payload = Payload::of(bytes, false);
@@ -205,24 +195,8 @@ impl<'a> Line<'a> {
             }
             Content::Closed { .. } => return None,
         };
-        let head = Head {
-            kind,
-            timestamp: timestamp(record.timestamp_ns),
-            process: ProcessJson::of(&record.process),
-            thread: Thread { id: message.call.tid, name: message.call.thread_name() },
-            container: record.container.as_deref().map(ContainerJson::of),
-            k8s: K8s::of(record.container.as_deref()),
-            tls: record.tls.as_deref().map(Tls::of),
-            network: Network::of(record, direction),
-        };
-        Some(Self { schema: SCHEMA, head, rest })
+        Some(Self { kind, direction, rest })
     }
-}
-
-/// RFC 3339 in UTC with nanoseconds.
-fn timestamp(ns: i64) -> String {
-    let timestamp = Timestamp::from_nanosecond(ns.into()).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{timestamp:.9}")
 }
 
 impl<'a> Rest<'a> {

@@ -4,7 +4,59 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::enrich::{Container, Library, Process};
+use super::network::Network;
+use crate::{
+    capture::Direction,
+    enrich::{Container, Library, Process, Record},
+};
+
+/// The process.
+#[derive(Serialize)]
+pub(super) struct Owner<'a> {
+    process: ProcessJson<'a>,
+}
+
+/// The thread.
+#[derive(Serialize)]
+pub(super) struct Caller<'a> {
+    thread: Thread<'a>,
+}
+
+/// Where the process is, and what it used.
+#[derive(Serialize)]
+pub(super) struct Place<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<ContainerJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    k8s: Option<K8s<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls<'a>>,
+    network: Network<'a>,
+}
+
+impl<'a> Owner<'a> {
+    pub(super) fn of(record: &'a Record) -> Self {
+        Self { process: ProcessJson::of(&record.process) }
+    }
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn of(record: &'a Record) -> Self {
+        let call = &record.message.call;
+        Self { thread: Thread { id: call.tid, name: call.thread_name() } }
+    }
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(record: &'a Record, direction: Option<Direction>) -> Self {
+        Self {
+            container: record.container.as_deref().map(ContainerJson::of),
+            k8s: K8s::of(record.container.as_deref()),
+            tls: record.tls.as_deref().map(Tls::of),
+            network: Network::of(record, direction),
+        }
+    }
+}
 
 #[derive(Serialize)]
 pub(super) struct ProcessJson<'a> {

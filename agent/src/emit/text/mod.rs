@@ -14,7 +14,6 @@ mod websocket;
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr as _;
 
 use self::{
@@ -22,7 +21,8 @@ use self::{
     paint::{CYAN, Color, DIM, PLAIN, Painted, RED, YELLOW, duration_color, status_color},
 };
 use super::{
-    View,
+    Notice, View,
+    clock::Clock,
     escape::Escaped,
     json::protobuf::ValueJson,
     place::place,
@@ -45,6 +45,7 @@ const NAME_LIMIT: usize = 40;
 #[derive(Debug)]
 pub(super) struct Text {
     view: View,
+    clock: Clock,
     /// Whether the names of the columns are still to be written.
     heading: bool,
     container: Column,
@@ -77,11 +78,11 @@ impl Column {
 }
 
 impl Text {
-    pub(super) const fn new(view: View) -> Self {
+    pub(super) fn new(view: View) -> Self {
         let heading = view.heading;
         let (container, process) = (Column { width: 12 }, Column { width: 16 });
         let layout = Layout { names: None, sizes: true };
-        Self { view, heading, container, process, layout }
+        Self { view, clock: Clock::default(), heading, container, process, layout }
     }
 
     /// Follows the terminal; where its columns are others, their names are told again.
@@ -108,7 +109,8 @@ impl Text {
         if std::mem::take(&mut self.heading) {
             self.heading(out)?;
         }
-        let time = self.paint(DIM, self.time(record));
+        let time = self.time(record.timestamp_ns);
+        let time = self.paint(DIM, time);
         write!(out, "{time}  {container}  {process}  ")?;
         match &record.message.content {
             Content::Data { direction, offset, bytes } => {
@@ -134,6 +136,15 @@ impl Text {
         }
     }
 
+    /// Writes what the agent says of itself as a line.
+    pub(super) fn notice(&mut self, notice: &Notice, out: &mut impl Write) -> io::Result<()> {
+        self.fit();
+        let time = self.time(notice.timestamp_ns);
+        let time = self.paint(DIM, time);
+        let what = self.container.cell("limit".to_owned());
+        writeln!(out, "{time}  {}", self.paint(YELLOW, format!("{what}  {}", notice.step)))
+    }
+
     /// The names of the columns, those of exchanges at the end.
     fn heading(&self, out: &mut impl Write) -> io::Result<()> {
         let (container, process) = (self.container.width, self.process.width);
@@ -147,12 +158,11 @@ impl Text {
         writeln!(out, "{}", self.paint(DIM, names))
     }
 
-    fn time(&self, record: &Record) -> String {
-        Timestamp::from_nanosecond(record.timestamp_ns.into())
-            .unwrap_or(Timestamp::UNIX_EPOCH)
-            .to_zoned(self.view.zone.clone())
-            .strftime("%H:%M:%S%.3f")
-            .to_string()
+    fn time(&mut self, ns: i64) -> String {
+        let zone = &self.view.zone;
+        let (second, rest) =
+            self.clock.at(ns, |time| time.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string());
+        format!("{second}.{:03}", rest / 1_000_000)
     }
 
     /// What was asked for stands last: it may be of any length.
@@ -163,7 +173,7 @@ impl Text {
             Some(request) => (request.method.as_deref().unwrap_or("?"), target(request)),
             None => ("?", "(request not seen)".to_owned()),
         };
-        let method = Escaped(method.as_bytes()).to_string();
+        let method = Escaped(method.as_bytes()).text();
         let grpc = exchange.grpc.as_deref().and_then(|grpc| grpc.status);
         let (status, color) = match &exchange.response {
             Some(_) if grpc.is_some() => {
@@ -192,13 +202,13 @@ impl Text {
 
     /// Likewise.
     fn operation(&self, operation: &Operation, peer: &str, out: &mut impl Write) -> io::Result<()> {
-        let name = Escaped(operation.name.as_deref().unwrap_or("?").as_bytes()).to_string();
+        let name = Escaped(operation.name.as_deref().unwrap_or("?").as_bytes()).text();
         let (status, color) = match &operation.outcome {
             Some(Outcome { failed: false, .. }) => ("ok", PLAIN),
             Some(Outcome { code, .. }) => (code.as_deref().unwrap_or("error"), RED),
             None => ("---", RED),
         };
-        let status = Escaped(status.as_bytes()).to_string();
+        let status = Escaped(status.as_bytes()).text();
         let status = self.paint(color, format!("{status:>6}"));
         let span = operation.duration_ns.map_or("-".to_owned(), |ns| Span(ns).to_string());
         let span = self.paint(duration_color(operation.duration_ns), format!("{span:>8}"));
@@ -256,7 +266,7 @@ impl Text {
 
     fn head(&self, mark: char, fields: &Fields, out: &mut impl Write) -> io::Result<()> {
         for (name, value) in fields.iter() {
-            let name = self.paint(CYAN, Escaped(name.as_bytes()).to_string());
+            let name = self.paint(CYAN, Escaped(name.as_bytes()).text());
             writeln!(out, "    {mark} {name}: {}", Escaped(value))?;
         }
         if fields.unknown() > 0 {
@@ -318,7 +328,7 @@ impl Text {
                 }
             }
             None => {
-                let kind = kind.map_or("not text".to_owned(), |kind| Escaped(kind).to_string());
+                let kind = kind.map_or("not text".to_owned(), |kind| Escaped(kind).text());
                 writeln!(out, "    {mark} ({kind}, {})", Size(length(&body.bytes)))?;
             }
         }
@@ -335,14 +345,17 @@ impl Text {
 
 /// In at most so many columns.
 fn container(record: &Record, limit: Option<usize>) -> String {
-    let name = Escaped(place(record.container.as_deref()).as_bytes()).to_string();
-    limit.map_or_else(|| name.clone(), |limit| cut(&name, limit))
+    let name = Escaped(place(record.container.as_deref()).as_bytes()).text();
+    match limit {
+        Some(limit) => cut(&name, limit),
+        None => name,
+    }
 }
 
 /// Likewise; the number is never cut.
 fn process(record: &Record, limit: Option<usize>) -> String {
     let command = record.process.command.as_deref().unwrap_or("?");
-    let command = Escaped(command.as_bytes()).to_string();
+    let command = Escaped(command.as_bytes()).text();
     let number = format!("[{}]", record.process.pid);
     let command = match limit {
         Some(limit) => cut(&command, limit.saturating_sub(number.len())),
@@ -354,7 +367,7 @@ fn process(record: &Record, limit: Option<usize>) -> String {
 /// What an operation is about, and what came of it.
 fn subject(operation: &Operation) -> String {
     let text = operation.text.as_deref().or(operation.target.as_deref()).unwrap_or_default();
-    let mut subject = Escaped(text.as_bytes()).to_string();
+    let mut subject = Escaped(text.as_bytes()).text();
     let outcome = operation.outcome.as_ref();
     let count = |n: Option<u64>, what| n.map(|n| format!("{n} {what}"));
     let counts = outcome.into_iter().flat_map(|outcome| {
@@ -363,7 +376,7 @@ fn subject(operation: &Operation) -> String {
     let counts = counts.flatten();
     let message =
         outcome.filter(|outcome| outcome.failed).and_then(|failed| failed.message.as_ref());
-    let message = message.map(|message| Escaped(message.as_bytes()).to_string());
+    let message = message.map(|message| Escaped(message.as_bytes()).text());
     let said = operation.messaging.iter().flat_map(|said| said_of(said));
     let notes: Vec<_> = said.chain(counts).chain(message).collect();
     if !notes.is_empty() {
@@ -407,21 +420,23 @@ fn target(request: &Request) -> String {
     let url = Url::of(request);
     let target = match (&url.authority, url.path) {
         (Some(host), Some(path)) => {
-            let query = url.query.map_or(String::new(), |query| format!("?{query}"));
-            format!("{host}{path}{query}")
+            let mark = if url.query.is_some() { "?" } else { "" };
+            [host, path, mark, url.query.unwrap_or_default()].concat()
         }
         (Some(host), None) if request.target.as_deref() == Some("*") => format!("{host} *"),
         (Some(host), None) if request.target.is_none() => format!("{host} ?"),
         _ => request.target.clone().unwrap_or("?".to_owned()),
     };
-    Escaped(target.as_bytes()).to_string()
+    Escaped(target.as_bytes()).text()
 }
 
 /// The size of a body as transferred; `~` marks one that was not seen whole.
 fn size(body: Option<&Body>) -> String {
-    let size = body.map_or("-".to_owned(), |body| Size(body.size).to_string());
-    let mark = if body.is_some_and(|body| body.truncated) { '~' } else { ' ' };
-    format!("{size:>8}{mark}")
+    match body {
+        Some(Body { size, truncated: true, .. }) => format!("{:>8}~", Size(*size)),
+        Some(Body { size, .. }) => format!("{:>8} ", Size(*size)),
+        None => format!("{:>8} ", "-"),
+    }
 }
 
 /// Whether a media type is one of pictures that are no text.

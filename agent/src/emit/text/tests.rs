@@ -2,17 +2,12 @@
 
 use jiff::tz::TimeZone;
 
-use super::{super::sample, *};
+use super::{
+    super::sample::{self, PLAIN},
+    *,
+};
 use crate::decode::{Opcode, System};
 
-const PLAIN: View = View {
-    headers: false,
-    bodies: false,
-    color: false,
-    heading: false,
-    zone: TimeZone::UTC,
-    width: None,
-};
 const BODIES: View = View {
     headers: true,
     bodies: true,

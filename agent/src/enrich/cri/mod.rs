@@ -19,11 +19,11 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 /// Where runtimes listen when nobody moves them: containerd, CRI-O, k3s and RKE2, k0s, MicroK8s.
 const SOCKETS: [&str; 5] = [
-    "/run/containerd/containerd.sock",
-    "/run/crio/crio.sock",
-    "/run/k3s/containerd/containerd.sock",
-    "/run/k0s/containerd.sock",
-    "/var/snap/microk8s/common/run/containerd.sock",
+    "run/containerd/containerd.sock",
+    "run/crio/crio.sock",
+    "run/k3s/containerd/containerd.sock",
+    "run/k0s/containerd.sock",
+    "var/snap/microk8s/common/run/containerd.sock",
 ];
 
 /// One socket that may answer.
@@ -33,12 +33,13 @@ pub(super) struct Runtime {
     api: Api,
 }
 
-/// The sockets that may answer, the one that `CONTAINER_RUNTIME_ENDPOINT` names, as for crictl,
-/// first.
-pub(super) fn sockets() -> Vec<PathBuf> {
+/// The sockets that may answer in any of these roots, the one that `CONTAINER_RUNTIME_ENDPOINT` names,
+/// as for crictl, first.
+pub(super) fn sockets(roots: &[PathBuf]) -> Vec<PathBuf> {
     let named = env::var("CONTAINER_RUNTIME_ENDPOINT").unwrap_or_default();
     let named = named.strip_prefix("unix://").unwrap_or(&named);
-    let mut sockets: Vec<_> = [named].into_iter().chain(SOCKETS).map(PathBuf::from).collect();
+    let mut sockets = vec![PathBuf::from(named)];
+    sockets.extend(roots.iter().flat_map(|root| SOCKETS.map(|socket| root.join(socket))));
     sockets.retain(|socket| socket.is_absolute());
     let repeated = sockets.iter().skip(1).position(|socket| Some(socket) == sockets.first());
     if let Some(position) = repeated {
@@ -48,14 +49,14 @@ pub(super) fn sockets() -> Vec<PathBuf> {
 }
 
 /// The runtimes behind the sockets. Must be called in a tokio runtime.
-pub(super) fn runtimes() -> Vec<Runtime> {
+pub(super) fn runtimes(roots: &[PathBuf]) -> Vec<Runtime> {
     let runtime = |socket: PathBuf| {
         let api = Api::at(&socket)
             .inspect_err(|error| tracing::warn!(%error, socket = %socket.display(), "no socket"))
             .ok()?;
         Some(Runtime { socket, api })
     };
-    sockets().into_iter().filter_map(runtime).collect()
+    sockets(roots).into_iter().filter_map(runtime).collect()
 }
 
 impl Runtime {

@@ -1,8 +1,9 @@
 //! `tlstap replay`: a recording through all stages behind the ring buffer.
 
 use std::{
+    future,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -16,8 +17,10 @@ use super::{
 use crate::{
     capture::Losses,
     decode,
-    emit::Writer,
+    emit::{Writer, otlp},
     enrich::{Enricher, Recorded},
+    limits::Memory,
+    privilege::{self, Part},
     recording::{Asked, Entry, Reader, Stop},
     redact::Redaction,
     select::Filters,
@@ -42,6 +45,8 @@ pub struct Replay {
     pub wanted: Wanted,
     /// Stop after this many records.
     pub count: Option<u64>,
+    /// Where spans go, if anywhere.
+    pub otlp: Option<otlp::Export>,
 }
 
 /// Decodes a recording again, with the names that are in it. Notes for the user go to `say`.
@@ -54,16 +59,26 @@ pub async fn replay<W: Write>(
     say: impl Fn(&str),
 ) -> Result<Summary> {
     let failed = || format!("failed to replay {}", options.file.display());
-    let Survey { asked, names, losses } = survey(&options.file).with_context(failed)?;
-    let mut reader = Reader::open(&options.file).with_context(failed)?;
+    let open = || Reader::open(&options.file).with_context(failed);
+    let (first, mut reader) = (open()?, open()?);
+    // What is in the file may be anybody's.
+    privilege::keep(Part::Nothing);
+    let Survey { asked, names, losses } = survey(first);
     let counts = Arc::new(Counts::default());
     let settings = settings(&options, asked);
     let mut stream =
         Stream::new(settings, None, Enricher::recorded(names), writer, Arc::clone(&counts));
+    // The recording is of any node.
+    let export = |export| otlp::Exporter::start(export, otlp::Node::told());
+    let exporter = options.otlp.clone().map(export).transpose()?;
+    if let Some(exporter) = &exporter {
+        stream.export(exporter.patient_outlet());
+    }
     let (written, stopped) = feed(&mut stream, &mut reader).await;
     if let Ended::Failed(error) = stream.end(written) {
         return Err(error).context("failed to write the output");
     }
+    let exported = otlp::finish(exporter, future::pending::<()>()).await;
     let flaw = match stopped {
         None => None,
         Some(Stop::Cut) => {
@@ -73,7 +88,7 @@ pub async fn replay<W: Write>(
         }
         Some(stop) => Some(Error::new(stop).context(failed())),
     };
-    Ok(Summary::new(&counts, losses, flaw))
+    Ok(Summary::new(&counts, losses, exported, flaw))
 }
 
 /// What is needed before the first chunk.
@@ -86,8 +101,7 @@ struct Survey {
 }
 
 /// Reads a recording as far as that is possible; the second reading tells what is wrong.
-fn survey(file: &Path) -> Result<Survey> {
-    let mut reader = Reader::open(file)?;
+fn survey(mut reader: Reader) -> Survey {
     let mut survey = Survey::default();
     while let Ok(entry) = reader.next() {
         match entry {
@@ -100,7 +114,7 @@ fn survey(file: &Path) -> Result<Survey> {
             }
         }
     }
-    Ok(survey)
+    survey
 }
 
 fn settings(options: &Replay, asked: Asked) -> Settings {
@@ -109,6 +123,7 @@ fn settings(options: &Replay, asked: Asked) -> Settings {
     Settings {
         raw: options.raw,
         decode: options.decode,
+        unfinished: Memory::UNBOUND.decoders,
         schema: options.schema.clone(),
         redact: options.redact.clone(),
         wanted: options.wanted.clone(),

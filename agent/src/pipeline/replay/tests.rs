@@ -6,7 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use jiff::tz::TimeZone;
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
@@ -16,9 +15,10 @@ use crate::{
         Call, Chunk, ChunkContent, ConnectionKey, Direction, Endpoints, GapReason, Method, Sender,
         Socket, queue,
     },
-    emit::{Format, View},
+    emit::{Format, sample::PLAIN},
     enrich::{
-        CONTAINER_DEADLINE, Container, Containers, Library, NAME_DEADLINE, Names, Peers, Processes,
+        CONTAINER_DEADLINE, Clerk, Container, Containers, Library, NAME_DEADLINE, Names, Peers,
+        Processes,
     },
     recording::Recorder,
 };
@@ -64,10 +64,12 @@ impl Live {
             wanted: Wanted::default(),
             raw: asked.raw,
             decode: NO_BODIES,
+            unfinished: Memory::UNBOUND.decoders,
             filters: vec![asked.filters.clone()],
             count: asked.count,
         };
-        let enricher = Enricher::new(names.clone());
+        let clerk = Clerk::start(&names.processes).unwrap();
+        let enricher = Enricher::new(names.clone(), clerk);
         let writer = writer(said.reopen().unwrap());
         let mut stream = Stream::new(settings, None, enricher, writer, Arc::default());
         stream.record(Recorder::create(&folder.path().join("a.tlstap"), asked).unwrap());
@@ -109,15 +111,7 @@ impl Live {
 }
 
 fn writer(out: fs::File) -> Writer<fs::File> {
-    let view = View {
-        headers: false,
-        bodies: false,
-        color: false,
-        heading: false,
-        zone: TimeZone::UTC,
-        width: None,
-    };
-    Writer::new(out, Format::Json, view)
+    Writer::new(out, Format::Json, PLAIN)
 }
 
 fn content(file: &tempfile::NamedTempFile) -> String {
@@ -144,6 +138,7 @@ impl Recording {
             raw: false,
             decode: NO_BODIES,
             count: None,
+            otlp: None,
         };
         change(&mut options);
         let said = tempfile::NamedTempFile::new().unwrap();
@@ -211,7 +206,8 @@ async fn a_socket_that_was_looked_for() {
     let socket = Socket { endpoints, namespace: None, method: Method::Descriptor };
     let connection = ConnectionKey { pid: 41, object: 1, birth: 1 };
     let live = Live::start(Asked::default());
-    let mut enricher = Enricher::new(live.names.clone());
+    let clerk = Clerk::start(&live.names.processes).unwrap();
+    let mut enricher = Enricher::new(live.names.clone(), clerk);
     enricher.keep_notes();
     enricher.note_socket(connection, &socket);
     let mut replayed = Enricher::recorded(Recorded::default());
@@ -314,6 +310,7 @@ async fn no_recording_is_named() {
         redact: None,
         wanted: Wanted::default(),
         count: None,
+        otlp: None,
     };
     let out = tempfile::tempfile().unwrap();
     let error = replay(options, writer(out), |_| {}).await.unwrap_err();

@@ -25,7 +25,9 @@ impl Elf<'_> {
             self.sections.get(usize::try_from(section.sh_link(self.endian)).ok()?)
         };
         let table = linked(section)?;
-        let strings = linked(table)?.data(self.endian, self.source).ok()?;
+        let strings = self.looked_at_data(linked(table)?)?;
+        self.looked_at_data(table)?;
+        self.looked_at_data(section)?;
         let symbols: &[Sym64<Endianness>] = table.data_as_array(self.endian, self.source).ok()?;
         // The name itself, and not what follows it up to a NUL: that may be anything.
         let is_named = |start: u32| {

@@ -16,12 +16,18 @@ mod wolfssl;
 
 use std::sync::LazyLock;
 
-use super::{Probe, elf::Elf, marks, symbols::Vocabulary};
+use super::{
+    Probe,
+    elf::Elf,
+    marks::{self, Mark},
+    source::Source,
+    symbols::Vocabulary,
+};
 
 pub(super) use go::refusal as go_refusal;
+pub(super) use openssl::ciphertext;
 #[cfg(test)]
 pub(super) use openssl::reads;
-pub(super) use openssl::{ciphertext, fingerprints};
 pub(super) use rustls::has_symbols as has_symbols_of_rustls;
 
 /// A kind of TLS library.
@@ -46,9 +52,9 @@ pub(crate) struct Family {
 /// The name of a library and its version.
 pub type Version = (&'static str, String);
 
-/// All families; of those that a file contains, the first is probed. Go first: it has a table of its own,
-/// and the others would read all symbols of a large program.
-pub(crate) const FAMILIES: [&Family; 8] = [
+/// Those that are known by names; of those that a file contains, the first is probed. Go first: it has a table
+/// of its own, and the others would read all symbols of a large program.
+pub(crate) const FAMILIES: [&Family; 7] = [
     &go::FAMILY,
     &openssl::FAMILY,
     &gnutls::FAMILY,
@@ -56,7 +62,6 @@ pub(crate) const FAMILIES: [&Family; 8] = [
     &wolfssl::FAMILY,
     &nss::FAMILY,
     &s2n::FAMILY,
-    &rustls::FAMILY,
 ];
 
 /// All names of functions that are looked for in a file.
@@ -67,7 +72,7 @@ pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
 
 /// The family of this name.
 pub(super) fn named(name: &str) -> Option<&'static Family> {
-    FAMILIES.into_iter().find(|family| family.name == name)
+    FAMILIES.into_iter().chain([&rustls::FAMILY]).find(|family| family.name == name)
 }
 
 /// The family that a file contains, and the probes.
@@ -76,6 +81,24 @@ pub(super) fn find(elf: &Elf<'_>) -> Option<(&'static Family, Vec<Probe>)> {
         .into_iter()
         .map(|family| (family, (family.probes)(elf)))
         .find(|(_, probes)| !probes.is_empty())
+}
+
+/// The name of a library, and its probes, in a file that has marks of families, and none of the names that
+/// these would be known by. All code is searched for one of them, so each is looked for once.
+pub(super) fn find_marked(
+    marks: &[Mark],
+    elf: &Elf<'_>,
+    source: &Source,
+) -> Option<(&'static str, Vec<Probe>)> {
+    let has = |family: &str| marks.iter().any(|(mark, _)| *mark == family);
+    if has("openssl") || has("boringssl") {
+        let found = openssl::fingerprints(elf, source);
+        if found.is_some() {
+            return found;
+        }
+    }
+    let probes = if has("rustls") { (rustls::FAMILY.probes)(elf) } else { Vec::new() };
+    (!probes.is_empty()).then_some((rustls::FAMILY.name, probes))
 }
 
 /// The version number that follows one of these texts in a file.

@@ -19,9 +19,23 @@ const MAX_SUMMED: u64 = 256 << 20;
 /// Most bytes of `.gnu_debuglink`: a file's name and a checksum.
 const MAX_LINK: u64 = 264;
 
-/// The functions that a file's debug file in this root names. `path` is the file's, in a root.
+/// The functions that a file's debug file in its own root names. `path` is the file's, in there.
 pub(super) fn symbols(source: &Source, elf: &Elf<'_>, root: &Path, path: &Path) -> Option<Symbols> {
-    by_build_id(source, elf, root).or_else(|| by_link(source, elf, root, path))
+    let folder = folder(path);
+    let folders = [folder.to_owned(), folder.join(".debug"), Path::new(DEBUG).join(folder)];
+    by_build_id(source, elf, root).or_else(|| by_link(source, elf, root, &folders))
+}
+
+/// Likewise in the host's root, whose other files are none of a container's business: it chooses both
+/// its file's path and the name that the file gives.
+pub(super) fn symbols_of_host(
+    source: &Source,
+    elf: &Elf<'_>,
+    root: &Path,
+    path: &Path,
+) -> Option<Symbols> {
+    let folders = [Path::new(DEBUG).join(folder(path))];
+    by_build_id(source, elf, root).or_else(|| by_link(source, elf, root, &folders))
 }
 
 fn by_build_id(source: &Source, elf: &Elf<'_>, root: &Path) -> Option<Symbols> {
@@ -32,11 +46,9 @@ fn by_build_id(source: &Source, elf: &Elf<'_>, root: &Path) -> Option<Symbols> {
     of_build(elf, &debug)
 }
 
-fn by_link(source: &Source, elf: &Elf<'_>, root: &Path, path: &Path) -> Option<Symbols> {
+fn by_link(source: &Source, elf: &Elf<'_>, root: &Path, folders: &[PathBuf]) -> Option<Symbols> {
     let link = Link::of(source, elf)?;
-    let folder = folder(path);
-    let folders = [folder.to_owned(), folder.join(".debug"), Path::new(DEBUG).join(folder)];
-    folders.into_iter().find_map(|folder| {
+    folders.iter().find_map(|folder| {
         let debug = open(source, root, &folder.join(&link.name))?;
         (checksum(&debug)? == link.checksum).then(|| of_build(elf, &debug))?
     })

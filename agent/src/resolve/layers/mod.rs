@@ -80,16 +80,16 @@ impl Layers {
     /// Those of debug files, in the file's own root and the host's. What the former leaves out or lies
     /// about, the latter may have.
     fn beside(&self, source: &Source, elf: &Elf<'_>, place: Option<&Place>) -> Option<Symbols> {
-        let place = place?;
-        let roots = [Some(place.root.as_path()), self.host.as_deref()].into_iter().flatten();
-        let found = roots.filter_map(|root| {
-            let symbols = beside::symbols(source, elf, root, &place.path);
-            proven(elf, symbols, Method::DebugFile)
-        });
-        found.reduce(|mut own, hosts| {
-            own.merge(hosts);
-            own
-        })
+        let Place { root, path } = place?;
+        let of_host = |host: &PathBuf| beside::symbols_of_host(source, elf, host, path);
+        let found =
+            [beside::symbols(source, elf, root, path), self.host.as_ref().and_then(of_host)];
+        found.into_iter().filter_map(|symbols| proven(elf, symbols, Method::DebugFile)).reduce(
+            |mut own, hosts| {
+                own.merge(hosts);
+                own
+            },
+        )
     }
 }
 

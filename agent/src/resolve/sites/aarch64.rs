@@ -55,7 +55,7 @@ const fn is(word: u32, (mask, value): Pattern) -> bool {
 }
 
 /// Whether the kernel simulates an instruction.
-fn simulates(word: u32) -> bool {
+pub(super) fn simulates(word: u32) -> bool {
     SIMULATED.into_iter().any(|pattern| is(word, pattern))
 }
 

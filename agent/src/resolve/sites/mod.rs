@@ -11,6 +11,7 @@
 //! functions have no uretprobe, so theirs is another plan (`go/`).
 
 mod aarch64;
+pub(crate) mod confirm;
 mod emulation;
 pub(crate) mod ends;
 mod flow;

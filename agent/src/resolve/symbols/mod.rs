@@ -43,9 +43,6 @@ pub(crate) struct Symbols {
     with_ending: Vec<(Box<[u8]>, u64)>,
     /// Where functions begin, those without a name that is looked for too; in order.
     starts: Vec<u64>,
-    /// Where in the file the entries and names of those functions lie that are looked for: offsets and
-    /// lengths, bytes.
-    places: Vec<(u64, u64)>,
 }
 
 impl Symbols {
@@ -82,11 +79,6 @@ impl Symbols {
         self.starts.extend(others.starts);
         self.starts.sort_unstable();
         self.starts.dedup();
-    }
-
-    /// Where in the file stands what it names of those that are looked for.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.places.iter().copied()
     }
 
     /// Whether any function has one of the names of the vocabulary.
@@ -142,46 +134,34 @@ impl Symbols {
         if all > MAX_SYMBOLS || symbols.end > source.len() || strings.end > source.len() {
             return None;
         }
-        let first_name = strings.start;
         let places = vocabulary.places(source, strings)?;
         source.keep(count * size_of::<u64>() as u64)?;
         self.starts.reserve_exact(usize::try_from(count).ok()?);
         let mut known: HashSet<Box<[u8]>> =
             self.with_ending.iter().map(|(name, _)| name.clone()).collect();
         let end = symbols.start + count * ENTRY as u64;
-        let mut at = symbols.start;
-        let add = |entry: &[u8]| {
-            if let Some((name, length)) = self.add_entry(entry, &places, &mut known, method) {
-                self.places.push((at, ENTRY as u64));
-                self.places.push((first_name + u64::from(name), length + 1));
-            }
-            at += ENTRY as u64;
-        };
+        let add = |entry: &[u8]| self.add_entry(entry, &places, &mut known, method);
         entries(source, symbols.start..end, add)
     }
 
-    /// Adds a function. Where its name stands in the strings and how long it is, if it is one of those
-    /// that are looked for.
     fn add_entry(
         &mut self,
         entry: &[u8],
         places: &Places,
         known: &mut HashSet<Box<[u8]>>,
         method: Method,
-    ) -> Option<(u32, u64)> {
-        let Entry { name: place, address, size } = Entry::of_function(entry)?;
+    ) {
+        let Some(Entry { name: place, address, size }) = Entry::of_function(entry) else { return };
         self.starts.push(address);
         if let Some(&name) = places.names.get(&place) {
             let symbol = Symbol { name: name.as_bytes(), address, size, method };
             // A symbol may stand there in several versions.
             self.named.entry(name).or_insert(symbol);
-            return Some((place, name.len() as u64));
-        }
-        let name = places.with_ending(place)?;
-        if known.insert(name.into()) {
+        } else if let Some(name) = places.with_ending(place)
+            && known.insert(name.into())
+        {
             self.with_ending.push((name.into(), address));
         }
-        Some((place, name.len() as u64))
     }
 }
 

@@ -56,11 +56,8 @@ fn a_program_of_100_mib() {
             assert!(read < size * 4 / 5, "{read} of {size} bytes read");
             assert!(kept < 16 * MIB, "{kept} bytes kept");
 
-            let begun = Instant::now();
-            let (again, read, _) = measured(&mut resolver, &program);
-            println!("again: {read} bytes read, {:?}", begun.elapsed());
-            assert_eq!(again, found);
-            assert!(read < 16 << 10, "{read} bytes read");
+            // It is no use to compare them instead.
+            assert_eq!(measured(&mut resolver, &program).0, found);
         },
     );
 }

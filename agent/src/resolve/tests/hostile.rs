@@ -70,6 +70,9 @@ fn other_bytes_in_the_headers() {
             file.write_all_at(&[byte], at as u64).unwrap();
             let (resolution, read, _) = measured(&mut Resolver::default(), &file);
             found += usize::from(!probes(&resolution).is_empty());
+            for probe in probes(&resolution) {
+                assert!(probe.site_offset() < bytes.len() as u64, "{byte:#x} at {at}: {probe:?}");
+            }
             assert!(read < MIB, "{read} bytes read with {byte:#x} at {at}");
         }
         file.write_all_at(&[bytes[at]], at as u64).unwrap();

@@ -120,6 +120,23 @@ fn by_link_in_each_folder() {
     }
 }
 
+/// A container chooses where its program lies, and what name that gives: they may name any file of the host.
+#[test]
+fn by_link_on_the_host_only_among_debug_files() {
+    for (place, expect) in
+        [("opt/app", false), ("opt/app/.debug", false), ("usr/lib/debug/opt/app", true)]
+    {
+        let own = Fixture::new();
+        let debug = own.debug_file(&own.host, &format!("{place}/some.debug"));
+        symbols::link(&own.stripped, &debug).unwrap();
+        if expect {
+            own.finds(&own.resolve(), Method::DebugFile);
+        } else {
+            own.finds_nothing();
+        }
+    }
+}
+
 #[test]
 fn a_debug_file_of_another_build() {
     let own = Fixture::new();

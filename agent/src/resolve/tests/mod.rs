@@ -4,6 +4,7 @@ mod aarch64;
 mod bounded;
 mod cost;
 mod hostile;
+mod known;
 mod layers;
 mod machine;
 mod made;

@@ -334,3 +334,21 @@ fn a_response_to_an_unknown_request_may_have_no_body() {
     check(&[rx(head(4) + "HTTP" + next), End], &["- > 200 [4 HTTP]", "- > 404 [1 x]"]);
     check(&[rx(head(4) + "HTML"), End], &["- > 200 [4 HTML]"]);
 }
+
+/// What a limit of the agent leaves of calls: see [`crate::limits`].
+#[test]
+fn the_beginning_of_each_call_is_enough_for_heads() {
+    let post = format!("POST /a HTTP/1.1\r\nContent-Length: 5000\r\n\r\n{}", "b".repeat(5_000));
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n{}", "c".repeat(3_000));
+    let [(sent, unsent), (received, missed)] =
+        [&post, &answer].map(|text| (&text[..1_024], (text.len() - 1_024) as u64));
+    check(
+        &[tx(sent), tx_gap(unsent), rx(received), rx_gap(missed), get("/b"), ok("b")],
+        &[
+            &format!("gap Transmit {unsent}"),
+            &format!("gap Receive {missed}"),
+            &format!("POST /a [5000 {}~] > 200 [3000 {}~]", "b".repeat(100), "c".repeat(100)),
+            "GET /b [0 ] > 200 [1 b]",
+        ],
+    );
+}

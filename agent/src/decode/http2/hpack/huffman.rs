@@ -4,10 +4,10 @@
 //! each length, and the symbols in the order of their codes, are all of it.
 
 /// The longest code.
-const MAX_BITS: usize = 30;
+const MAX_BITS: u32 = 30;
 
 /// How many symbols have a code of so many bits; one of 30 bits is EOS.
-const COUNTS: [u32; MAX_BITS + 1] = [
+const COUNTS: [u32; MAX_BITS as usize + 1] = [
     0, 0, 0, 0, 0, 10, 26, 32, 6, 0, 5, 3, 2, 6, 2, 3, 0, 0, 0, 3, 8, 13, 26, 29, 12, 4, 15, 19,
     29, 0, 4,
 ];
@@ -34,54 +34,70 @@ const SYMBOLS: [u8; 256] = [
 /// bytes.
 pub(crate) fn decode(coded: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()> {
     let start = out.len();
-    let mut rest = coded.iter();
-    // The next bits, the last of them the lowest, and how many; nothing is above them.
-    let (mut buffer, mut held) = (0_u64, 0_usize);
+    // No code is shorter than 5 bits.
+    out.reserve((coded.len() * 8 / 5).min(limit));
+    let mut bits = Bits { rest: coded, next: 0, held: 0 };
     loop {
-        while held <= 56
-            && let Some(byte) = rest.next()
-        {
-            buffer = buffer << 8 | u64::from(*byte);
-            held += 8;
-        }
-        let (symbol, bits) = match short(buffer, held) {
-            Some(found) => found,
+        bits.fill();
+        let [first, ..] = bits.next.to_be_bytes();
+        let (symbol, length) = match SHORT.get(usize::from(first)).copied()? {
+            found @ (_, 1..) if found.1 <= bits.held => found,
             // "A padding strictly longer than 7 bits MUST be treated as a decoding error. A padding
             // not corresponding to the most significant bits of the code for the EOS symbol MUST be
             // treated as a decoding error": those are ones.
-            None if held < 8 => return (buffer == (1 << held) - 1).then_some(()),
-            None => long(buffer, held)?,
+            _ if bits.held < 8 => return (bits.next.leading_ones() >= bits.held).then_some(()),
+            _ => long(&bits)?,
         };
         if out.len() - start >= limit {
             return None;
         }
         out.push(symbol);
-        held -= bits;
-        buffer &= (1 << held) - 1;
+        bits.next <<= length;
+        bits.held -= length;
     }
 }
 
-/// The symbol that the first of these bits are, if its code has 8 bits at most, and how many.
-fn short(buffer: u64, held: usize) -> Option<(u8, usize)> {
-    let first =
-        if held >= 8 { buffer >> (held - 8) } else { (buffer << (8 - held)) | 0xff >> held };
-    let (symbol, bits) = *SHORT.get(usize::try_from(first).ok()?)?;
-    (bits > 0 && bits <= held).then_some((symbol, bits))
+/// The bits of a string.
+struct Bits<'a> {
+    /// Bytes that are still to come.
+    rest: &'a [u8],
+    /// The next bits, the first of them the highest; those that are not there are zero.
+    next: u64,
+    held: u32,
 }
 
-/// Likewise, of any length.
-fn long(buffer: u64, held: usize) -> Option<(u8, usize)> {
+impl Bits<'_> {
+    /// Holds as many bits as the longest code has, if there are so many.
+    fn fill(&mut self) {
+        if self.held >= MAX_BITS {
+            return;
+        }
+        if let Some((four, rest)) = self.rest.split_first_chunk() {
+            self.next |= u64::from(u32::from_be_bytes(*four)) << (32 - self.held);
+            self.held += 32;
+            self.rest = rest;
+            return;
+        }
+        for byte in std::mem::take(&mut self.rest) {
+            self.next |= u64::from(*byte) << (56 - self.held);
+            self.held += 8;
+        }
+    }
+}
+
+/// The symbol of the next code, and how many bits that has.
+fn long(bits: &Bits<'_>) -> Option<(u8, u32)> {
     let mut code = 0_u32;
     // The first code of the length at hand, and where its symbol stands.
     let (mut first, mut place) = (0_u32, 0_u32);
-    for bits in 1..=held.min(MAX_BITS) {
-        code = code << 1 | u32::try_from(buffer >> (held - bits) & 1).ok()?;
+    for length in 1..=bits.held.min(MAX_BITS) {
+        code = code << 1 | u32::try_from(bits.next >> (64 - length) & 1).ok()?;
         first <<= 1;
-        let count = *COUNTS.get(bits)?;
+        let count = *COUNTS.get(length as usize)?;
         if let Some(offset) = code.checked_sub(first).filter(|offset| *offset < count) {
             // RFC 7541, section 5.2: "A Huffman-encoded string literal containing the EOS symbol MUST
             // be treated as a decoding error", which has no place here.
-            return Some((*SYMBOLS.get(usize::try_from(place + offset).ok()?)?, bits));
+            return Some((*SYMBOLS.get(usize::try_from(place + offset).ok()?)?, length));
         }
         first += count;
         place += count;
@@ -90,11 +106,14 @@ fn long(buffer: u64, held: usize) -> Option<(u8, usize)> {
 }
 
 /// For each 8 bits the symbol whose code they begin with, and its bits; 0 where that is longer.
-const SHORT: [(u8, usize); 256] = shorts();
+const SHORT: [(u8, u32); 256] = shorts();
 
 #[expect(clippy::indexing_slicing, reason = "what is out of bounds does not compile")]
-#[expect(clippy::cast_possible_truncation, reason = "a symbol is a byte")]
-const fn shorts() -> [(u8, usize); 256] {
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a symbol is a byte, and no code has more bits than 30"
+)]
+const fn shorts() -> [(u8, u32); 256] {
     let mut shorts = [(0, 0); 256];
     let mut symbol = 0;
     while symbol < CODES.len() {
@@ -102,7 +121,7 @@ const fn shorts() -> [(u8, usize); 256] {
         if bits <= 8 {
             let mut behind = 0;
             while behind < 1 << (8 - bits) {
-                shorts[(code as usize) << (8 - bits) | behind] = (symbol as u8, bits);
+                shorts[(code as usize) << (8 - bits) | behind] = (symbol as u8, bits as u32);
                 behind += 1;
             }
         }

@@ -4,6 +4,7 @@
 //! as unknown, and all that refers to what was seen since is known.
 
 pub(crate) mod huffman;
+mod list;
 mod reader;
 mod statics;
 mod table;
@@ -12,43 +13,19 @@ pub(super) mod tests;
 
 use bytes::Bytes;
 
+pub(super) use self::list::List;
 pub(crate) use self::statics::TABLE;
-pub(super) use self::table::Field;
 use self::{
     reader::Reader,
-    table::{Found, Table},
+    table::{Field, Found, Table},
 };
-
-/// Fields of a list that are kept.
-const MAX_FIELDS: usize = 1024;
-/// Bytes of names and values of a list that are kept. A block of a few bytes may refer to a large
-/// entry again and again.
-const LIST_LIMIT: usize = 256 << 10;
 
 /// The block is not HPACK, or refers to what cannot be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// The fields of a block.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct List {
-    pub(super) fields: Vec<Field>,
-    /// How many more there were, over a limit.
-    pub(super) omitted: u32,
-    size: usize,
-}
-
-impl List {
-    fn push(&mut self, field: Field) {
-        let size = field.size();
-        if self.fields.len() < MAX_FIELDS && self.size + size <= LIST_LIMIT {
-            self.size += size;
-            self.fields.push(field);
-        } else {
-            self.omitted = self.omitted.saturating_add(1);
-        }
-    }
-}
+/// A name and a value; what refers to an unknown entry is absent.
+type Pair<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
 /// The decoder of one direction.
 #[derive(Debug)]
@@ -73,16 +50,17 @@ impl Decoder {
         *self = Self::joined();
     }
 
-    /// Decodes the next whole block.
-    pub(super) fn decode(&mut self, block: &[u8]) -> Result<List, Malformed> {
-        let mut list = List::default();
+    /// Decodes the next whole block; `each` takes its fields, in order.
+    pub(super) fn decode(
+        &mut self,
+        block: &[u8],
+        mut each: impl FnMut(Pair<'_>),
+    ) -> Result<(), Malformed> {
         let mut reader = Reader::new(block);
         while let Some(first) = reader.peek() {
-            if let Some(field) = self.representation(first, &mut reader).ok_or(Malformed)? {
-                list.push(field);
-            }
+            self.representation(first, &mut reader, &mut each).ok_or(Malformed)?;
         }
-        Ok(list)
+        Ok(())
     }
 
     /// How much memory it takes.
@@ -91,44 +69,57 @@ impl Decoder {
     }
 
     /// RFC 7541, section 6. An update of the table's size gives no field.
-    fn representation(&mut self, first: u8, reader: &mut Reader<'_>) -> Option<Option<Field>> {
+    fn representation(
+        &mut self,
+        first: u8,
+        reader: &mut Reader<'_>,
+        mut each: impl FnMut(Pair<'_>),
+    ) -> Option<()> {
         match first {
             // 6.1, indexed header field.
-            0x80.. => self.find(reader.integer(7)?).map(Some),
+            0x80.. => each(self.find(reader.integer(7)?)?),
             // 6.2.1, literal header field with incremental indexing.
             0x40..0x80 => {
-                let field = self.literal(6, reader)?;
-                self.table.insert(field.clone());
-                Some(Some(field))
+                let name = self.name(6, reader)?;
+                let value = reader.string()?;
+                each((name.as_deref(), Some(value)));
+                self.table.insert(Field { name, value: Some(Bytes::copy_from_slice(value)) });
             }
             // 6.3, dynamic table size update.
-            0x20..0x40 => {
-                self.table.resize(reader.integer(5)?);
-                Some(None)
-            }
+            0x20..0x40 => self.table.resize(reader.integer(5)?),
             // 6.2.2 and 6.2.3, literal header field without indexing, and never indexed.
-            _ => self.literal(4, reader).map(Some),
+            _ => {
+                let name = self.name(4, reader)?;
+                each((name.as_deref(), Some(reader.string()?)));
+            }
         }
+        Some(())
     }
 
-    fn literal(&self, prefix: u32, reader: &mut Reader<'_>) -> Option<Field> {
-        let name = match reader.integer(prefix)? {
-            0 => Some(reader.string()?),
-            index => self.find(index)?.name,
-        };
-        Some(Field { name, value: Some(reader.string()?) })
+    /// The name of a literal field; absent within when it refers to an unknown entry.
+    fn name(&self, prefix: u32, reader: &mut Reader<'_>) -> Option<Option<Bytes>> {
+        match reader.integer(prefix)? {
+            0 => Some(Some(Bytes::copy_from_slice(reader.string()?))),
+            index => match TABLE.get(index - 1) {
+                Some((name, _)) => Some(Some(Bytes::from_static(name.as_bytes()))),
+                None => match self.table.find(index - TABLE.len()) {
+                    Found::Entry(field) => Some(field.name.clone()),
+                    Found::Unknown => Some(None),
+                    Found::Nothing => None,
+                },
+            },
+        }
     }
 
     /// RFC 7541, section 2.3.3: the dynamic table's indices follow those of the static one. `None`
     /// when there is no such entry: section 6.1, "The index value of 0 is not used."
-    fn find(&self, index: usize) -> Option<Field> {
+    fn find(&self, index: usize) -> Option<Pair<'_>> {
         if let Some((name, value)) = index.checked_sub(1).and_then(|place| TABLE.get(place)) {
-            let text = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
-            return Some(Field { name: text(name), value: text(value) });
+            return Some((Some(name.as_bytes()), Some(value.as_bytes())));
         }
         match self.table.find(index.saturating_sub(TABLE.len())) {
-            Found::Entry(field) => Some(field),
-            Found::Unknown => Some(Field::default()),
+            Found::Entry(field) => Some((field.name.as_deref(), field.value.as_deref())),
+            Found::Unknown => Some((None, None)),
             Found::Nothing => None,
         }
     }

@@ -1,7 +1,5 @@
 //! Bytes of a header block in, integers and strings out (RFC 7541, section 5).
 
-use bytes::Bytes;
-
 use super::huffman;
 
 /// A longer string is refused: no peer accepts one.
@@ -10,11 +8,13 @@ const STRING_LIMIT: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
+    /// The last string that was coded.
+    plain: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+        Self { bytes, plain: Vec::new() }
     }
 
     /// The next byte, which stays.
@@ -49,16 +49,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Section 5.2.
-    pub(super) fn string(&mut self) -> Option<Bytes> {
+    pub(super) fn string(&mut self) -> Option<&[u8]> {
         let coded = self.peek()? >= 0x80;
         let length = self.integer(7)?;
         let (bytes, rest) = self.bytes.split_at_checked(length)?;
         self.bytes = rest;
         if !coded {
-            return (length <= STRING_LIMIT).then(|| Bytes::copy_from_slice(bytes));
+            return (length <= STRING_LIMIT).then_some(bytes);
         }
-        let mut plain = Vec::new();
-        huffman::decode(bytes, STRING_LIMIT, &mut plain)?;
-        Some(plain.into())
+        self.plain.clear();
+        huffman::decode(bytes, STRING_LIMIT, &mut self.plain)?;
+        Some(&self.plain)
     }
 }

@@ -19,24 +19,27 @@ const INITIAL_SIZE: usize = 4096;
 const KEPT_SIZE: usize = 64 << 10;
 
 /// A header field; what refers to an unknown entry is absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::decode::http2) struct Field {
-    pub(in crate::decode::http2) name: Option<Bytes>,
-    pub(in crate::decode::http2) value: Option<Bytes>,
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) name: Option<Bytes>,
+    pub(super) value: Option<Bytes>,
 }
 
 impl Field {
-    /// What it takes in the table at least: exactly that, if all of it is known.
-    pub(super) fn size(&self) -> usize {
-        let length = |text: &Option<Bytes>| text.as_ref().map_or(0, Bytes::len);
-        length(&self.name) + length(&self.value) + OVERHEAD
+    fn size(&self) -> usize {
+        size(self.name.as_deref(), self.value.as_deref())
     }
+}
+
+/// What a field takes in the table at least: exactly that, if all of it is known.
+pub(super) fn size(name: Option<&[u8]>, value: Option<&[u8]>) -> usize {
+    name.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + OVERHEAD
 }
 
 /// What an index refers to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    Entry(Field),
+pub(super) enum Found<'a> {
+    Entry(&'a Field),
     /// An entry from before the agent came.
     Unknown,
     /// There is no such entry.
@@ -67,9 +70,9 @@ impl Table {
     }
 
     /// The entry with this index, which is 1 for the newest.
-    pub(super) fn find(&self, index: usize) -> Found {
+    pub(super) fn find(&self, index: usize) -> Found<'_> {
         match index.checked_sub(1).and_then(|place| self.entries.get(place)) {
-            Some(field) => Found::Entry(field.clone()),
+            Some(field) => Found::Entry(field),
             None if self.past && index > 0 => Found::Unknown,
             None => Found::Nothing,
         }

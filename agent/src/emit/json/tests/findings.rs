@@ -78,6 +78,8 @@ fn libraries_skipped_for_every_reason() {
         Reason::Erlang,
         Reason::AttachFailed,
         Reason::Unsafe,
+        Reason::UnsafeKernel,
+        Reason::Changed,
     ];
     for reason in reasons {
         let value = found(finding(Status::Skipped(reason)));

@@ -47,6 +47,22 @@ fn an_exchange_with_all_that_can_be_known() {
 }
 
 #[test]
+fn the_values_of_a_name_stand_together() {
+    let names: Vec<String> = (0..150).map(|number| format!("x-{number}")).collect();
+    let twice = names.iter().chain(names.iter().step_by(3));
+    let mut record = sample::http();
+    let request = sample::exchange(&mut record).request.as_mut().unwrap();
+    request.headers = twice.map(|name| (name.as_str(), name.as_bytes())).collect();
+    let expect = names.iter().enumerate().map(|(number, name)| {
+        let values = vec![format!("\"{name}\""); if number % 3 == 0 { 2 } else { 1 }];
+        format!("\"{name}\":[{}]", values.join(","))
+    });
+    let expect = format!("\"header\":{{{}}}", expect.collect::<Vec<_>>().join(","));
+    let line = line(&record, false);
+    assert!(line.contains(&expect), "{line}");
+}
+
+#[test]
 fn bodies_only_when_told() {
     let body = Some(json!({"size": 5}));
     check(&sample::http(), false, &[("/http/request/body", body)]);

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use bytes::Bytes;
 use tlstap_ebpf::{Function, Places};
 
-use super::{super::sample, *};
+use super::{
+    super::{escape, sample},
+    *,
+};
 use crate::{
     capture::GapReason,
     decode::{Grpc, Messages, Opcode, Role, System, Version},
@@ -27,8 +30,12 @@ const OUTPUT: &str = include_str!("../../../../../docs/output.md");
 
 fn line(record: &Record, bodies: bool) -> String {
     let mut out = Vec::new();
-    write(record, bodies, &mut out).unwrap();
-    String::from_utf8(out).unwrap()
+    Json::new(bodies).write(record, &mut out).unwrap();
+    let line = String::from_utf8(out).unwrap();
+    // Filters look at the same.
+    let fields = serde_json::to_value(Line::of(record, bodies)).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), fields, "{line}");
+    line
 }
 
 /// The record's line, read again and held against the schema.
@@ -96,11 +103,54 @@ fn a_terminal_gets_no_control_character() {
     check(&record, false, &[("/text", Some(json!(text)))]);
 }
 
+/// What was written before is copied only where nothing of it has changed.
+#[test]
+fn a_connection_is_written_again_as_it_is() {
+    let mut json = Json::new(true);
+    let mut check = |record: &Record| {
+        let mut out = Vec::new();
+        json.write(record, &mut out).unwrap();
+        json.write(record, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), line(record, true).repeat(2));
+    };
+    let mut record = sample::http();
+    check(&record);
+    record.socket = Some(sample::socket());
+    check(&record);
+    record.peer = Some("shop/db".into());
+    check(&record);
+    record.message.call.tid = 43;
+    check(&record);
+    sample::process(&mut record).command = Some("cat".to_owned());
+    check(&record);
+    sample::container(&mut record).name = Some("other".to_owned());
+    check(&record);
+    record.tls = None;
+    check(&record);
+    record.timestamp_ns += 1;
+    check(&record);
+    record.message.connection.birth += 1;
+    check(&record);
+    check(&sample::gap());
+    check(&sample::data(b"a"));
+    check(&sample::opaque());
+}
+
 #[test]
 fn a_timestamp_has_nanoseconds() {
-    assert_eq!(timestamp(0), "1970-01-01T00:00:00.000000000Z");
-    assert_eq!(timestamp(-1), "1969-12-31T23:59:59.999999999Z");
-    assert_eq!(timestamp(i64::MAX), "2262-04-11T23:47:16.854775807Z");
+    let mut clock = Clock::default();
+    let mut check = |ns, expect| {
+        let mut out = Vec::new();
+        timestamp(&mut clock, ns, &mut out).unwrap();
+        assert_eq!(str::from_utf8(&out), Ok(expect));
+    };
+    check(0, "1970-01-01T00:00:00.000000000Z");
+    check(999_999_999, "1970-01-01T00:00:00.999999999Z");
+    check(1_000_000_000, "1970-01-01T00:00:01.000000000Z");
+    check(-1, "1969-12-31T23:59:59.999999999Z");
+    check(i64::MAX, "2262-04-11T23:47:16.854775807Z");
+    check(i64::MIN, "1677-09-21T00:12:43.145224192Z");
+    check(0, "1970-01-01T00:00:00.000000000Z");
 }
 
 #[test]

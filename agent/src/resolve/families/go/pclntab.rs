@@ -35,6 +35,12 @@ const GO_1_20: u32 = 0xffff_fff1;
 /// and that of a pointer.
 const BEHIND: [u8; 4] = [0, 0, 1, 8];
 
+/// Bytes of the longest header (`pcHeader`).
+const HEADER: usize = 72;
+
+/// Bytes of a function's record up to the offset of its name, and this.
+const FUNCTION: usize = 12;
+
 /// Most places of [`RELOCATED`] that begin like a table and are looked at: each costs a walk through the
 /// relocations.
 const MOST: usize = 8;
@@ -45,8 +51,9 @@ pub(super) struct Pclntab<'d> {
     /// Its address.
     address: u64,
     bytes: &'d [u8],
-    /// The names of functions, each ended by NUL.
+    /// The names of functions, each ended by NUL, and their offset.
     names: &'d [u8],
+    names_at: usize,
     /// Offset of the list of functions, and what that counts its offsets from.
     list: usize,
     form: Form,
@@ -78,12 +85,11 @@ pub(super) fn is_in(elf: &Elf<'_>) -> bool {
 impl<'d> Pclntab<'d> {
     /// `None`: there is none, or it is not understood.
     pub(super) fn of(elf: &'d Elf<'d>) -> Option<Self> {
-        let section = |name: &[u8]| Some((elf.section_address(name)?, elf.section(name)?));
-        if let Some((address, bytes)) = SECTIONS.into_iter().find_map(section) {
+        if let Some((address, bytes)) = SECTIONS.into_iter().find_map(|name| elf.table_at(name)) {
             return Self::at(elf, address, bytes);
         }
         elf.section_address(BUILD)?;
-        let (address, bytes) = section(RELOCATED)?;
+        let (address, bytes) = elf.table_at(RELOCATED)?;
         let begins = |behind: usize| {
             let start = behind.checked_sub(4).filter(|start| start % 8 == 0)?;
             let known = [GO_1_16, GO_1_18, GO_1_20].contains(&half(bytes, start)?);
@@ -106,11 +112,13 @@ impl<'d> Pclntab<'d> {
             _ => return None,
         };
         // names, compilation units, files, counters, functions
-        let names = bytes.get(word(first)?..word(first + 1)?)?;
+        let names_at = word(first)?;
+        let names = bytes.get(names_at..word(first + 1)?)?;
         let list = word(first + 4)?;
         let size = word(1)?.checked_mul(form.entry())?;
         bytes.get(list..)?.get(..size)?;
-        Some(Self { elf, address, bytes, names, list, form })
+        elf.rely_on(address, HEADER);
+        Some(Self { elf, address, bytes, names, names_at, list, form })
     }
 
     /// Where the functions of these names lie, in their order. A name that two have is none.
@@ -125,10 +133,32 @@ impl<'d> Pclntab<'d> {
                 }
             }
         }
-        found.map(|places| match places {
-            Places::One(index) => self.extent(index),
-            Places::None | Places::Many => None,
+        found.map(|places| {
+            let function = match places {
+                Places::One(index) => self.found(index),
+                Places::None | Places::Many => None,
+            };
+            if function.is_none() {
+                self.elf.rely_on_more();
+            }
+            function
         })
+    }
+
+    /// The function at a place of the list, and that it is there by its entry and its name.
+    fn found(&self, index: usize) -> Option<Extent> {
+        let offset = self.functions().nth(index)??;
+        let name = usize::try_from(self.name_of(offset)?).ok()?;
+        let length = memchr::memchr(0, self.names.get(name..)?)? + 1;
+        let entry = index.checked_mul(self.form.entry())?;
+        for (place, length) in [
+            (self.list.checked_add(entry)?, 2 * self.form.entry()),
+            (self.list.checked_add(offset)?, FUNCTION),
+            (self.names_at.checked_add(name)?, length),
+        ] {
+            self.elf.rely_on(self.address.checked_add(u64::try_from(place).ok()?)?, length);
+        }
+        self.extent(index)
     }
 
     /// The offset of a name among the names.

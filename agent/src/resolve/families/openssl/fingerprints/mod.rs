@@ -71,6 +71,8 @@ pub(crate) fn find(elf: &Elf<'_>, file: &Source) -> Option<(&'static str, Vec<Pr
     if elf.architecture() != Architecture::X86_64 {
         return None;
     }
+    // All code was searched, and what another file has there may be one more function.
+    elf.rely_on_more();
     let suspects = suspects(elf, file);
     let (name, prints) = match openssl::find(elf, &suspects) {
         Some(prints) => ("openssl", prints),

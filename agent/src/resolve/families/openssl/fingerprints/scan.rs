@@ -5,8 +5,8 @@ use crate::resolve::{elf::Segment, source::Source};
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;
 
-/// Most bytes of a file that are looked through for one thing: 0.1 s.
-const MOST: u64 = 512 << 20;
+/// Most bytes of a file that are looked through for one thing, so that 100 ms hold (`tests/limits.rs`).
+const MOST: u64 = 112 << 20;
 
 /// Calls `look` with each piece of the segments and the address of its first byte. A piece begins with
 /// the last `overlap` bytes of the one before.

@@ -1,6 +1,0 @@
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tlstap_fuzz::converse(
-    &tlstap_fuzz::openings::http1(),
-    data
-));
