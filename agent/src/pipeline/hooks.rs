@@ -267,7 +267,7 @@ impl Hooks {
         self.scan_process(pid);
         // Of a process that has just begun, what it maps is told any moment: nothing may delay that.
         if !old.is_empty() {
-            self.explore_of(pid);
+            self.explore_now(&self.proc.join(pid.to_string()), User::Process(pid));
         }
         old.into_iter().chain(ciphertext).for_each(|old| self.registry.detach(old));
     }

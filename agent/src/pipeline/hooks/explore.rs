@@ -26,10 +26,9 @@ pub(in super::super) struct Candidate {
 }
 
 impl Hooks {
-    /// Probes for a named process the libraries that it may map: those in its root.
-    pub(super) fn explore_of(&mut self, pid: u32) {
-        let process = self.proc.join(pid.to_string());
-        for file in self.explore(&process, Path::new("/"), User::Process(pid)) {
+    /// Probes the libraries of a process's root at once: it may map them.
+    pub(super) fn explore_now(&mut self, process: &Path, user: User) {
+        for file in self.explore(process, Path::new("/"), user) {
             self.probe(&file);
         }
     }

@@ -1,6 +1,6 @@
 //! What is there already: at the beginning, and when events were lost.
 
-use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, path::Path, time::Instant};
+use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, time::Instant};
 
 use super::{Hooks, probing::Sight, report};
 use crate::{
@@ -18,7 +18,9 @@ impl Hooks {
         self.lost();
         if self.targets.are_named() {
             while self.work() {}
-            self.targets.named().for_each(|pid| self.explore_of(pid));
+            for pid in self.targets.named() {
+                self.explore_now(&self.proc.join(pid.to_string()), User::Process(pid));
+            }
             return;
         }
         let host = discover::host(&self.proc);
@@ -26,8 +28,7 @@ impl Hooks {
             self.namespaces.enter(namespace.ino(), HOST);
         }
         // The root of everything stays mounted.
-        let files = self.explore(&host, Path::new("/"), User::Mount(0));
-        files.into_iter().for_each(|file| self.probe(&file));
+        self.explore_now(&host, User::Mount(0));
         while self.work() {}
     }
 
