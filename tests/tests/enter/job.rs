@@ -23,7 +23,9 @@ impl Shell {
         let terminal = Terminal::new(200)?;
         let (tlstap, _) = node.tlstap(&[])?.command()?;
         let binary = tlstap.get_args().last().context("no binary")?.to_owned();
-        let mut shell = tool::command("setsid", ["--ctty", "bash", "--norc", "--noprofile", "-i"])?;
+        // What started the tests may ignore interrupts, and then so would all that the shell starts.
+        let bash = ["env", "--default-signal", "bash", "--norc", "--noprofile", "-i"];
+        let mut shell = tool::command("setsid", ["--ctty"].into_iter().chain(bash))?;
         shell.env("TLSTAP", binary).env("PS1", "host> ").env("INSIDE", "inside> ");
         shell.stdin(terminal.stream()?).stdout(terminal.stream()?).stderr(terminal.stream()?);
         let shell = Seated::start(shell)?;
@@ -33,10 +35,19 @@ impl Shell {
 
     /// Types this, and waits for a text behind what is there.
     fn types(&self, keys: &str, expect: &str) -> Result<()> {
+        self.types_for(keys, &[expect])
+    }
+
+    /// Types this, and waits for these texts, one behind the other. A control character must wait for the
+    /// prompt: before it the terminal has lines, and takes an end that is typed for one of a line.
+    fn types_for(&self, keys: &str, expect: &[&str]) -> Result<()> {
         let before = self.terminal.written().len();
         self.terminal.write(keys)?;
-        self.terminal
-            .wait_for(expect, |all| all.get(before..).is_some_and(|new| new.contains(expect)))
+        self.terminal.wait_for(&expect.join(", "), |all| {
+            let behind = |rest: &str, text| Some(rest.split_once(text)?.1.to_owned());
+            let new = all.get(before..).map(str::to_owned);
+            expect.iter().fold(new, |rest, text| behind(&rest?, text)).is_some()
+        })
     }
 
     /// The shell answers by itself: it has the terminal, and this is the status of the last job.
@@ -88,7 +99,7 @@ fn a_shell_in_the_container(node: &Node) -> Result<()> {
         shell.types(&line, "inside> ")?;
         shell.types("sh -c 'echo be\"\"gun; exec sleep 99'\n", "begun")?;
         shell.types(STOP, "Stopped")?;
-        shell.types("kill %1; wait; echo do''ne\n", "done")?;
+        shell.types_for("kill %1; wait; echo do''ne\n", &["done", "inside> "])?;
         shell.types(END, "host> ")?;
         shell.status()?;
     }
@@ -98,7 +109,8 @@ fn a_shell_in_the_container(node: &Node) -> Result<()> {
         server.name(),
     );
     shell.types(&script, "inside> ")?;
-    shell.types("exit\n", "exit")?;
+    // What is typed, and what the shell says.
+    shell.types_for("exit\n", &["exit", "exit"])?;
     shell.types("hello\n", "<hello>")?;
     Ok(())
 }
