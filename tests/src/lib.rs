@@ -52,4 +52,5 @@ pub mod talk;
 pub mod terminal;
 pub mod tool;
 pub mod tshark;
+pub mod unsteady;
 pub mod wakeups;

@@ -1,4 +1,4 @@
-//! What `cargo xtask soak` asks of a test that is a short one otherwise, by the environment.
+//! What `cargo xtask` asks of tests, by the environment: `soak` of one that is short otherwise, `ci` of all.
 
 use std::env;
 
@@ -12,6 +12,9 @@ pub const TIMES: &str = "TLSTAP_SOAK_TIMES";
 
 /// Where random numbers begin.
 pub const SEED: &str = "TLSTAP_SOAK_SEED";
+
+/// How many tests that fail are tried once more.
+pub const SECOND: &str = "TLSTAP_SECOND_TRIES";
 
 /// The number that is set, or this one.
 pub fn number(name: &str, otherwise: u64) -> Result<u64> {

@@ -68,7 +68,12 @@ use std::{
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
-use tlstap_tests::{coverage, node::Node};
+use tlstap_tests::{
+    coverage,
+    node::Node,
+    setting,
+    unsteady::{Unsteady, chain},
+};
 
 /// A test: an error is its failure.
 type Test = fn(&Node) -> Result<()>;
@@ -165,13 +170,19 @@ fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // Also keeps them on this thread, which the children's death signal depends on.
     arguments.test_threads = Some(1);
-    let node = Arc::new(Mutex::new(Node::new()?));
+    let unsteady = Unsteady::new(setting::number(setting::SECOND, 0)?);
+    let suite = Arc::new(Mutex::new(Suite { node: Node::new()?, unsteady }));
     let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
     let tests = kernel::chosen(ALL.iter().copied().flatten().copied().collect())?;
-    let trials = tests.into_iter().map(|(name, test)| trial(name, test, &node));
+    let trials = tests.into_iter().map(|(name, test)| trial(name, test, &suite));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    let cleared = Arc::into_inner(node)
-        .map_or(Ok(()), |node| node.into_inner().unwrap_or_else(PoisonError::into_inner).clear());
+    let cleared = Arc::into_inner(suite).map_or(Ok(()), |suite| {
+        let Suite { node, unsteady } = suite.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for failure in unsteady.failed() {
+            eprintln!("unsteady, failed at first: {failure}");
+        }
+        node.clear()
+    });
     if let Err(error) = cleared {
         eprintln!("the suite left something behind: {}", chain(&error));
         return Ok(ExitCode::FAILURE);
@@ -182,20 +193,23 @@ fn main() -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-fn trial(name: &str, test: Test, node: &Arc<Mutex<Node>>) -> Trial {
+/// What all tests have.
+struct Suite {
+    node: Node,
+    unsteady: Unsteady,
+}
+
+fn trial(name: &str, test: Test, suite: &Arc<Mutex<Suite>>) -> Trial {
     let name = name.trim_start_matches("suite::").to_owned();
-    let node = Arc::clone(node);
+    let suite = Arc::clone(suite);
     Trial::test(name.clone(), move || {
-        let node = node.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut suite = suite.lock().unwrap_or_else(PoisonError::into_inner);
+        let Suite { node, unsteady } = &mut *suite;
         let begun = Instant::now();
-        let result = test(&node).map_err(|error| Failed::from(chain(&error)));
+        let result = unsteady.run(&name, || test(node));
+        let result = result.map_err(|error| Failed::from(chain(&error)));
         eprint!("[{:>4.1} s] ", begun.elapsed().as_secs_f32());
         coverage::ended(&name, result.is_ok());
         result
     })
-}
-
-/// The error with its causes, without the stack traces that the environment may ask for.
-fn chain(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\n  caused by: ")
 }

@@ -33,7 +33,7 @@ pub(crate) fn ci() -> Result<()> {
     step("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("clippy, kernel half", clippy_kernel_half)?;
     step("kernel half for other processors", build_other_kernel_halves)?;
-    step("tests", || test::test(&test::Args::default()))?;
+    step("tests", || test::test(&test::Args::all()))?;
     step("Linux 6.1", || vm::vm(&vm::Args::on("6.1")))?;
     step("noise and limits of time", release)?;
     step("fuzzing", || fuzz::fuzz(&fuzz::Args::all(FUZZ_SECONDS, FUZZ_JOBS)))?;
