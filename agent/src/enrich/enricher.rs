@@ -249,8 +249,8 @@ impl Enricher {
             self.waiting.front()?;
         let (container, unnamed) = self.source.container(&known.home, *chunk);
         let (peer, unknown) = self.source.peer(socket.as_deref(), *chunk);
-        let now = Instant::now();
-        if (unnamed && now < *named_by) || ((unknown || *expects) && now < *deadline) {
+        let before = |deadline: &Instant| Instant::now() < *deadline;
+        if (unnamed && before(named_by)) || ((unknown || *expects) && before(deadline)) {
             return None;
         }
         let Waiting { message, known, chunk, socket, .. } = self.waiting.pop_front()?;

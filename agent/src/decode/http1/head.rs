@@ -157,7 +157,7 @@ fn fields(headers: &[Header<'_>], length: usize) -> Fields {
 /// RFC 9112, section 5.2: a recipient replaces each received obs-fold with spaces "prior to
 /// interpreting the field value".
 fn value(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if !bytes.contains(&b'\n') {
+    if memchr::memchr(b'\n', bytes).is_none() {
         return Cow::Borrowed(bytes);
     }
     bytes.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }).collect()
