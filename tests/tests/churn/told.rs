@@ -60,7 +60,11 @@ impl Told {
             let told = self.seen.remove(side).unwrap_or_default();
             ensure!(told <= *count, "{told} times told, not {count}: {side:?}");
             if told < *count {
-                self.admitted(agent, side).with_context(|| format!("{told} of {count} told"))?;
+                self.admitted(agent, side).with_context(|| {
+                    let said = agent.complaints();
+                    let last = said.get(said.len().saturating_sub(20)..);
+                    format!("{told} of {count} told; besides {:?}; on stderr {last:#?}", self.seen)
+                })?;
             }
             outcome.told += told;
             outcome.missing += count - told;
