@@ -3,7 +3,10 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
 use tlstap_tests::{
+    agent::EVENT,
     child::Child,
     docker::{Derived, Docker},
     event::exchanges,
@@ -13,7 +16,7 @@ use tlstap_tests::{
 
 use crate::web;
 
-crate::tests![first_request_of_a_fresh_image];
+crate::tests![first_request_of_a_fresh_image, gone_before_anybody_looked];
 
 const RUNS: usize = 20;
 const CAPTURED: usize = 18;
@@ -66,5 +69,29 @@ fn first_request_of_a_fresh_image(node: &Node) -> Result<()> {
         let named = ended.stderr.iter().any(|line| line.contains(client.name()));
         ensure!(named, "not a word about the lost request of {}", client.name());
     }
+    Ok(())
+}
+
+/// Programs that came and went while the agent had no time. One used a library that had been looked at before;
+/// of one that brought its own is said that its calls may be missing.
+fn gone_before_anybody_looked(node: &Node) -> Result<()> {
+    let server = web::server(node.docker()?)?;
+    let curl = format!("curl --silent --insecure {}", web::url(&server, "/hello"));
+    let own =
+        format!("mkdir /own && cp /usr/lib/*/libssl.so.3 /own && LD_LIBRARY_PATH=/own exec {curl}");
+    let mut agent = node.tlstap(&["trace", "-o", "json"])?.ready()?;
+    agent.signal(Signal::STOP)?;
+    for script in [&curl, &own] {
+        server.exec(&["sh", "-ec", script])?;
+    }
+    agent.signal(Signal::CONT)?;
+    agent.complains("/own/libssl.so.3", EVENT)?;
+    // The server's side of both, and the client's of one.
+    let told = |events: &[Value]| (events.len() >= 3).then_some(());
+    agent.wait_for("what was told", told)?;
+    let ended = agent.stop()?;
+    let said: Vec<_> = ended.stderr.iter().filter(|line| line.contains("may be missing")).collect();
+    let named = said.iter().all(|line| line.contains("/own/"));
+    ensure!(named && said.len() == 1, "{said:?}");
     Ok(())
 }

@@ -19,21 +19,26 @@ use self::probing::Sight;
 use super::{
     ciphertext::Ciphertext,
     namespaces::Namespaces,
+    places::Places,
     targets::{Targets, has_other_threads},
     turns::{Task, Turns},
     unprobed::{MAX_REMEMBERED, Unprobed},
-    unrelated::Unrelated,
     versions::Versions,
 };
 use crate::{
     attach::{Attachment, Links, Programs, Registry, User},
-    discover::{self, BuildId, Event, Mapping},
+    discover::{self, BuildId, ContainerPath, Event, Mapping},
     enrich::{Home, Names},
     heartbeat::Heartbeat,
     metrics::Libraries,
     privilege::Part,
     resolve::{self, FileKey, Given, Resolver},
 };
+
+/// What is told of a process whose library was not probed from the beginning.
+const LATE: &str =
+    "probed only after it was mapped; the first calls of this process may be missing";
+const GONE: &str = "gone before it was looked at; the calls of this process may be missing";
 
 /// The state of the hooking thread.
 pub(super) struct Hooks {
@@ -44,11 +49,14 @@ pub(super) struct Hooks {
     ciphertext: Ciphertext,
     names: Names,
     resolver: Resolver,
-    unrelated: Unrelated,
+    /// What has nothing to do with TLS.
+    unrelated: Places<BuildId>,
+    /// What may have, by its name.
+    looked: Places<()>,
     unprobed: Unprobed,
     /// Processes of which was said that they cannot be looked at.
     unreadable: HashSet<u32>,
-    /// Processes of which was said that they were probed late.
+    /// Processes of which was said that they were probed late, or never.
     late: HashSet<u32>,
     namespaces: Namespaces,
     versions: Versions,
@@ -83,7 +91,8 @@ impl Hooks {
             registry: Registry::default(),
             names,
             resolver: Resolver::new(&proc, symbols),
-            unrelated: Unrelated::default(),
+            unrelated: Places::default(),
+            looked: Places::default(),
             unprobed: Unprobed::default(),
             unreadable: HashSet::new(),
             late: HashSet::new(),
@@ -238,7 +247,10 @@ impl Hooks {
         }
         match (self.sight(pid, mapping, seen), build_id) {
             (Sight::Unrelated, Some(build)) => self.unrelated.insert(*build, &home, path),
-            (Sight::Probed, _) => self.admit_late(pid, mapping),
+            (Sight::Probed, _) => self.admit(pid, mapping, LATE),
+            (Sight::Gone, _) if self.may_have_been_library(path, &home) => {
+                self.admit(pid, mapping, GONE);
+            }
             _ => {}
         }
     }
@@ -280,9 +292,16 @@ impl Hooks {
         self.ciphertext.follow(&mut self.programs, pid);
     }
 
-    /// Tells that a process may have used a library before it was probed: nothing gave a hint of
+    /// Whether a file that nobody can look at any more was a library, as far as its name tells, that was not
+    /// looked at before.
+    fn may_have_been_library(&self, path: &ContainerPath, home: &Home) -> bool {
+        let named = resolve::is_named_like_library(path.as_container_path());
+        named && !self.looked.contains((), home, path)
+    }
+
+    /// Tells that a process may have used a library that was not probed: nothing gave a hint of
     /// the file before the process mapped it. One line a process: it can map as many as it likes.
-    fn admit_late(&mut self, pid: u32, mapping: &Mapping) {
+    fn admit(&mut self, pid: u32, mapping: &Mapping, what: &'static str) {
         if self.late.len() == MAX_REMEMBERED {
             self.late.clear();
         }
@@ -296,7 +315,7 @@ impl Hooks {
             command = process.command,
             container = name,
             path = ?mapping.path.as_container_path(),
-            "probed only after it was mapped; the first calls of this process may be missing"
+            "{what}"
         );
     }
 }

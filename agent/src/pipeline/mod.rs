@@ -10,6 +10,7 @@ mod limiting;
 mod list;
 mod metrics;
 mod namespaces;
+mod places;
 mod progress;
 mod replay;
 mod selection;
@@ -21,7 +22,6 @@ mod targets;
 mod trace;
 mod turns;
 mod unprobed;
-mod unrelated;
 mod versions;
 mod wanted;
 

@@ -34,7 +34,7 @@ use layers::Layers;
 pub use layers::{Given, GivenError, Place};
 use plans::Plans;
 pub use reason::Reason;
-pub use search::libraries;
+pub use search::{is_named_like_library, libraries};
 pub use sites::{
     Class, Site,
     confirm::{Found, look},

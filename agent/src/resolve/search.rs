@@ -57,6 +57,11 @@ fn in_directory(root: &Path, dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Whether a file bears such a name.
+pub fn is_named_like_library(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| is_library(name.as_bytes()))
+}
+
 /// `libssl.so.3`, `libssl-8bd944e8.so.1.1`.
 fn is_library(name: &[u8]) -> bool {
     let known =

@@ -9,6 +9,8 @@ use std::{
 use super::{Hooks, probing::Sight};
 use crate::{
     attach::User,
+    discover::ContainerPath,
+    enrich::Home,
     resolve::{self, Place},
 };
 
@@ -64,6 +66,15 @@ impl Hooks {
             return;
         };
         let inside = Path::new("/").join(led.strip_prefix(point).unwrap_or(&led));
+        let home = match *user {
+            User::Process(pid) => Some(self.names.home(pid)),
+            User::Mount(0) => Some(Home::Host),
+            // Whose it will be is not known yet.
+            User::Mount(_) => None,
+        };
+        if let Some(home) = home {
+            self.looked.insert((), &home, &ContainerPath::new(&inside));
+        }
         let place = Place { root: root.clone(), path: inside };
         for file in files {
             if self.hook(*user, &place, &file) == Sight::Probed

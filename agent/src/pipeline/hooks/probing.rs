@@ -13,6 +13,8 @@ use crate::{
 /// What a look at a file gave, from the least to the most that follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sight {
+    /// It was not there any more, or its process was not.
+    Gone,
     /// It has nothing to do with TLS.
     Unrelated,
     /// Nothing new.
@@ -28,6 +30,9 @@ impl Hooks {
         let scope = self.targets.scope(user);
         match resolve::open(&self.proc, pid, mapping) {
             Ok(files) => {
+                if resolve::is_named_like_library(mapping.path.as_container_path()) {
+                    self.looked.insert((), &self.names.home(pid), &mapping.path);
+                }
                 let place = Place::of(&self.proc, pid, mapping);
                 let look = |file: RealFile| match self.hook(user, &place, &file) {
                     // It was probed while this waited.
@@ -38,7 +43,8 @@ impl Hooks {
                 };
                 files.into_iter().map(look).max().unwrap_or(Sight::Known)
             }
-            Err(OpenError::Gone | OpenError::NotRegular) => Sight::Known,
+            Err(OpenError::Gone) => Sight::Gone,
+            Err(OpenError::NotRegular) => Sight::Known,
             Err(error) => {
                 // One line a process: it maps many files.
                 if self.unreadable.insert(pid) {
@@ -122,7 +128,7 @@ impl Hooks {
                 }
                 Some(Sight::Probed)
             }
-            Err(error) if error.is_gone() => Some(Sight::Known),
+            Err(error) if error.is_gone() => Some(Sight::Gone),
             Err(AttachError::Refused(Refusal::Changed)) => None,
             Err(error) => {
                 tracing::warn!(?user, ?path, error = %report(&error), "failed to attach");
