@@ -17,12 +17,13 @@ use std::{
 pub(super) use self::explore::Candidate;
 use self::probing::Sight;
 use super::{
+    admissions::{Admission, Admissions},
     ciphertext::Ciphertext,
     namespaces::Namespaces,
     places::Places,
     targets::{Targets, has_other_threads},
     turns::{Task, Turns},
-    unprobed::{MAX_REMEMBERED, Unprobed},
+    unprobed::Unprobed,
     versions::Versions,
 };
 use crate::{
@@ -34,11 +35,6 @@ use crate::{
     privilege::Part,
     resolve::{self, FileKey, Given, Resolver},
 };
-
-/// What is told of a process whose library was not probed from the beginning.
-const LATE: &str =
-    "probed only after it was mapped; the first calls of this process may be missing";
-const GONE: &str = "gone before it was looked at; the calls of this process may be missing";
 
 /// The state of the hooking thread.
 pub(super) struct Hooks {
@@ -56,8 +52,7 @@ pub(super) struct Hooks {
     unprobed: Unprobed,
     /// Processes of which was said that they cannot be looked at.
     unreadable: HashSet<u32>,
-    /// Processes of which was said that they were probed late, or never.
-    late: HashSet<u32>,
+    admissions: Admissions,
     namespaces: Namespaces,
     versions: Versions,
     /// Roots that are mounted, by the numbers of their mounts.
@@ -95,7 +90,7 @@ impl Hooks {
             looked: Places::default(),
             unprobed: Unprobed::default(),
             unreadable: HashSet::new(),
-            late: HashSet::new(),
+            admissions: Admissions::default(),
             namespaces: Namespaces::default(),
             versions: Versions::default(),
             mounts: HashMap::new(),
@@ -247,9 +242,9 @@ impl Hooks {
         }
         match (self.sight(pid, mapping, seen), build_id) {
             (Sight::Unrelated, Some(build)) => self.unrelated.insert(*build, &home, path),
-            (Sight::Probed, _) => self.admit(pid, mapping, LATE),
+            (Sight::Probed, _) => self.admissions.tell(&self.names, pid, mapping, Admission::Late),
             (Sight::Gone, _) if self.may_have_been_library(path, &home) => {
-                self.admit(pid, mapping, GONE);
+                self.admissions.tell(&self.names, pid, mapping, Admission::Gone);
             }
             _ => {}
         }
@@ -267,7 +262,7 @@ impl Hooks {
     }
 
     fn leave(&mut self, pid: u32) {
-        self.late.remove(&pid);
+        self.admissions.forget(pid);
         self.registry.leave(User::Process(pid), Instant::now());
         self.ciphertext.leave(pid, Instant::now());
     }
@@ -297,26 +292,6 @@ impl Hooks {
     fn may_have_been_library(&self, path: &ContainerPath, home: &Home) -> bool {
         let named = resolve::is_named_like_library(path.as_container_path());
         named && !self.looked.contains((), home, path)
-    }
-
-    /// Tells that a process may have used a library that was not probed: nothing gave a hint of
-    /// the file before the process mapped it. One line a process: it can map as many as it likes.
-    fn admit(&mut self, pid: u32, mapping: &Mapping, what: &'static str) {
-        if self.late.len() == MAX_REMEMBERED {
-            self.late.clear();
-        }
-        if !self.late.insert(pid) {
-            return;
-        }
-        let (process, container, _) = self.names.process_and_container(pid);
-        let name = container.as_ref().and_then(|found| found.name.as_ref().or(found.id.as_ref()));
-        tracing::warn!(
-            pid,
-            command = process.command,
-            container = name,
-            path = ?mapping.path.as_container_path(),
-            "{what}"
-        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! The stages chained: discover → resolve → attach ⇢ kernel ⇢ capture → reassemble → decode →
 //! enrich → emit. The only part that knows them all.
 
+mod admissions;
 mod ciphertext;
 mod confined;
 mod decoders;
