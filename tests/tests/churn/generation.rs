@@ -43,12 +43,13 @@ impl<'a> Breed<'a> {
         let clients = kinds.iter().map(|kind| self.client(*kind, &server));
         let clients: Vec<_> = clients.collect::<Result<_>>()?;
         let mut asked = Vec::new();
-        for (kind, client) in kinds.iter().zip(&clients) {
-            answered(client).with_context(|| format!("{kind:?}"))?;
+        for (of, client) in kinds.iter().zip(&clients) {
+            answered(client).with_context(|| format!("{of:?}"))?;
             let mark = client.name().to_owned();
-            let served = if *kind == Kind::Psql { "" } else { server.name() };
+            let served = if *of == Kind::Psql { "" } else { server.name() };
             for (container, kind) in [(client.name(), "client"), (served, "server")] {
-                let side = Side { container: container.to_owned(), kind, mark: mark.clone() };
+                let own = *of == Kind::Own && kind == "client";
+                let side = Side { container: container.to_owned(), kind, mark: mark.clone(), own };
                 asked.push((side, REQUESTS));
             }
         }

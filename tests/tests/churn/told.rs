@@ -22,6 +22,14 @@ pub(super) struct Side {
     pub(super) container: String,
     pub(super) kind: &'static str,
     pub(super) mark: String,
+    /// It brings a library that nobody has seen before: it may have ended before that is probed.
+    pub(super) own: bool,
+}
+
+impl Side {
+    fn key(&self) -> (String, &'static str, String) {
+        (self.container.clone(), self.kind, self.mark.clone())
+    }
 }
 
 /// What became of requests.
@@ -30,12 +38,15 @@ pub(super) struct Outcome {
     pub(super) told: u64,
     /// Not told, which the agent says.
     pub(super) missing: u64,
+    /// Likewise both, of those that bring a library of their own.
+    pub(super) own: (u64, u64),
 }
 
 pub(super) struct Told {
     lines: BufReader<File>,
     half: String,
-    seen: BTreeMap<Side, u64>,
+    /// By container, side and mark.
+    seen: BTreeMap<(String, &'static str, String), u64>,
     /// Containers of which bytes are missing.
     gaps: BTreeSet<String>,
 }
@@ -52,12 +63,12 @@ impl Told {
         let end = Instant::now() + LIMIT;
         deadline::until("all requests to be told", 2 * LIMIT, || {
             self.read()?;
-            let told = |(side, count): &(Side, u64)| self.seen.get(side) >= Some(count);
+            let told = |(side, count): &(Side, u64)| self.seen.get(&side.key()) >= Some(count);
             Ok((wanted.iter().all(told) || Instant::now() >= end).then_some(()))
         })?;
         let mut outcome = Outcome::default();
         for (side, count) in wanted {
-            let told = self.seen.remove(side).unwrap_or_default();
+            let told = self.seen.remove(&side.key()).unwrap_or_default();
             ensure!(told <= *count, "{told} times told, not {count}: {side:?}");
             if told < *count {
                 self.admitted(agent, side).with_context(|| {
@@ -66,8 +77,13 @@ impl Told {
                     format!("{told} of {count} told; besides {:?}; on stderr {last:#?}", self.seen)
                 })?;
             }
-            outcome.told += told;
-            outcome.missing += count - told;
+            if side.own {
+                outcome.own.0 += told;
+                outcome.own.1 += count - told;
+            } else {
+                outcome.told += told;
+                outcome.missing += count - told;
+            }
         }
         ensure!(self.seen.is_empty(), "told, but not asked: {:?}", self.seen);
         self.gaps.clear();
@@ -104,7 +120,7 @@ impl Told {
                     if text(record, "/kind") == Some("client") { "client" } else { "server" };
                 let words = ["/url/query", "/db/query/text"].map(|field| text(record, field));
                 if let Some(mark) = words.into_iter().flatten().find_map(marked) {
-                    *self.seen.entry(Side { container, kind, mark }).or_default() += 1;
+                    *self.seen.entry((container, kind, mark)).or_default() += 1;
                 }
             }
             _ => {}
