@@ -66,15 +66,7 @@ impl Fields {
 
     /// The values of all fields of this name, which is in lower case.
     pub fn all<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let (mut name_start, mut start) = (0, 0);
-        // This is asked some ten times a message: most names have another length.
-        self.ends.iter().filter_map(move |&(name_end, end)| {
-            let (names, values) = (name_start..name_end as usize, start..end as usize);
-            (name_start, start) = (names.end, values.end);
-            let same = names.len() == wanted.len()
-                && self.names.as_bytes().get(names) == Some(wanted.as_bytes());
-            same.then(|| self.values.get(values).unwrap_or_default())
-        })
+        self.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| value)
     }
 
     /// The value of the first field of this name, which is in lower case.

@@ -135,9 +135,6 @@ impl Redactor {
     }
 
     fn body(&self, headers: &Fields, body: &mut Body) {
-        if body.bytes.is_empty() {
-            return;
-        }
         let form = headers.first("content-type").is_some_and(|value| {
             let form = b"application/x-www-form-urlencoded";
             value.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
