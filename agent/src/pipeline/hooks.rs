@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     attach::{Attachment, Links, Programs, Registry, User},
-    discover::{self, BuildId, ContainerPath, Event, Mapping},
+    discover::{BuildId, ContainerPath, Event, Mapping},
     enrich::{Home, Names},
     heartbeat::Heartbeat,
     metrics::Libraries,
@@ -196,8 +196,7 @@ impl Hooks {
             }
             // It may have gone while this waited.
             Event::Mounted { id, point } if self.mounts.contains_key(id) => {
-                let host = discover::host(&self.proc);
-                let files = self.explore(&host, point, User::Mount(*id));
+                let files = self.explore(point, User::Mount(*id));
                 self.turns.probe(home_of_root(point), files);
             }
             Event::Unmounted { id } => self.registry.leave(User::Mount(*id), Instant::now()),
@@ -274,7 +273,7 @@ impl Hooks {
         self.scan_process(pid);
         // Of a process that has just begun, what it maps is told any moment: nothing may delay that.
         if !old.is_empty() {
-            self.explore_now(&self.proc.join(pid.to_string()), User::Process(pid));
+            self.explore_now(User::Process(pid));
         }
         old.into_iter().chain(ciphertext).for_each(|old| self.registry.detach(old));
     }

@@ -57,7 +57,7 @@ fn in_directory(root: &Path, dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether a file bears such a name.
+/// Whether a file bears the name of a TLS library that can be probed.
 pub fn is_named_like_library(path: &Path) -> bool {
     path.file_name().is_some_and(|name| is_library(name.as_bytes()))
 }

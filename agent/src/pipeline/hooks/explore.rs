@@ -9,8 +9,7 @@ use std::{
 use super::{Hooks, probing::Sight};
 use crate::{
     attach::User,
-    discover::ContainerPath,
-    enrich::Home,
+    discover,
     resolve::{self, Place},
 };
 
@@ -28,9 +27,9 @@ pub(in super::super) struct Candidate {
 }
 
 impl Hooks {
-    /// Probes the libraries of a process's root at once: it may map them.
-    pub(super) fn explore_now(&mut self, process: &Path, user: User) {
-        for file in self.explore(process, Path::new("/"), user) {
+    /// Probes the libraries of a root at once: they may be mapped.
+    pub(super) fn explore_now(&mut self, user: User) {
+        for file in self.explore(Path::new("/"), user) {
             self.probe(&file);
         }
     }
@@ -41,17 +40,20 @@ impl Hooks {
         let process = self.proc.join(pid.to_string());
         let Ok(namespace) = fs::metadata(process.join("ns/mnt")) else { return };
         if self.namespaces.enter(namespace.ino(), pid) {
-            let files = self.explore(&process, Path::new("/"), User::Process(pid));
+            let files = self.explore(Path::new("/"), User::Process(pid));
             self.turns.probe(self.names.home(pid), files);
         }
     }
 
-    /// What may be libraries in a root. `point` is where the root is in the mount namespace of the
-    /// process.
-    pub(super) fn explore(&self, process: &Path, point: &Path, user: User) -> Vec<Candidate> {
+    /// What may be libraries in a root: that of a process, or one that is mounted on the host at `point`.
+    pub(super) fn explore(&self, point: &Path, user: User) -> Vec<Candidate> {
+        let process = match user {
+            User::Process(pid) => self.proc.join(pid.to_string()),
+            User::Mount(_) => discover::host(&self.proc),
+        };
         let root = process.join("root").join(point.strip_prefix("/").unwrap_or(point));
         let candidate = |path| Candidate {
-            process: process.to_owned(),
+            process: process.clone(),
             root: root.clone(),
             point: point.to_owned(),
             path,
@@ -66,15 +68,6 @@ impl Hooks {
             return;
         };
         let inside = Path::new("/").join(led.strip_prefix(point).unwrap_or(&led));
-        let home = match *user {
-            User::Process(pid) => Some(self.names.home(pid)),
-            User::Mount(0) => Some(Home::Host),
-            // Whose it will be is not known yet.
-            User::Mount(_) => None,
-        };
-        if let Some(home) = home {
-            self.looked.insert((), &home, &ContainerPath::new(&inside));
-        }
         let place = Place { root: root.clone(), path: inside };
         for file in files {
             if self.hook(*user, &place, &file) == Sight::Probed

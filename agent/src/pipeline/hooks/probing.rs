@@ -5,8 +5,8 @@ use std::{path::Path, time::Instant};
 use super::{Hooks, report};
 use crate::{
     attach::{AttachError, Refusal, User},
-    discover::Mapping,
-    enrich::Library,
+    discover::{ContainerPath, Mapping},
+    enrich::{Home, Library},
     resolve::{self, OpenError, Place, RealFile, Reason, Resolution},
 };
 
@@ -30,9 +30,6 @@ impl Hooks {
         let scope = self.targets.scope(user);
         match resolve::open(&self.proc, pid, mapping) {
             Ok(files) => {
-                if resolve::is_named_like_library(mapping.path.as_container_path()) {
-                    self.looked.insert((), &self.names.home(pid), &mapping.path);
-                }
                 let place = Place::of(&self.proc, pid, mapping);
                 let look = |file: RealFile| match self.hook(user, &place, &file) {
                     // It was probed while this waited.
@@ -65,7 +62,24 @@ impl Hooks {
             let Some(now) = real.again().filter(|_| sight.is_none()) else { break };
             sight = self.hook_unchanged(user, place, &now);
         }
-        sight.unwrap_or_else(|| self.remember(real, Some(Reason::Changed)))
+        let sight = sight.unwrap_or_else(|| self.remember(real, Some(Reason::Changed)));
+        if sight != Sight::Gone {
+            self.looked_at(user, &place.path);
+        }
+        sight
+    }
+
+    /// Remembers where a file lies that may be a library.
+    fn looked_at(&mut self, user: User, path: &Path) {
+        let home = match user {
+            User::Process(pid) => self.names.home(pid),
+            User::Mount(0) => Home::Host,
+            // Whose it will be is not known yet.
+            User::Mount(_) => return,
+        };
+        if resolve::is_named_like_library(path) {
+            self.looked.insert((), &home, &ContainerPath::new(path));
+        }
     }
 
     /// Likewise. `None`: it changed while it was looked at.

@@ -18,9 +18,7 @@ impl Hooks {
         self.lost();
         if self.targets.are_named() {
             while self.work() {}
-            for pid in self.targets.named() {
-                self.explore_now(&self.proc.join(pid.to_string()), User::Process(pid));
-            }
+            self.targets.named().for_each(|pid| self.explore_now(User::Process(pid)));
             return;
         }
         let host = discover::host(&self.proc);
@@ -28,7 +26,7 @@ impl Hooks {
             self.namespaces.enter(namespace.ino(), HOST);
         }
         // The root of everything stays mounted.
-        self.explore_now(&host, User::Mount(0));
+        self.explore_now(User::Mount(0));
         while self.work() {}
     }
 
