@@ -9,7 +9,7 @@ use tlstap_tests::{
     tool,
 };
 
-use super::told::Side;
+use super::told::{Asked, Side};
 use crate::databases;
 
 /// Of each client.
@@ -35,7 +35,7 @@ impl<'a> Breed<'a> {
     /// Lets a generation live. With `own`, one of its clients brings a library that nobody has seen.
     ///
     /// Gives what was asked on each side, and by how many containers.
-    pub(super) fn live(&self, own: bool) -> Result<(Vec<(Side, u64)>, u32)> {
+    pub(super) fn live(&self, own: bool) -> Result<(Vec<Asked>, u32)> {
         let server = self.run("server", self.docker.network())?;
         let server = server.start(&["nginx", "-c", "/fixture/nginx.conf"])?;
         server.wait_for_log("start worker process")?;
@@ -43,14 +43,14 @@ impl<'a> Breed<'a> {
         let clients = kinds.iter().map(|kind| self.client(*kind, &server));
         let clients: Vec<_> = clients.collect::<Result<_>>()?;
         let mut asked = Vec::new();
-        for (of, client) in kinds.iter().zip(&clients) {
-            answered(client).with_context(|| format!("{of:?}"))?;
+        for (client_kind, client) in kinds.iter().zip(&clients) {
+            answered(client).with_context(|| format!("{client_kind:?}"))?;
             let mark = client.name().to_owned();
-            let served = if *of == Kind::Psql { "" } else { server.name() };
+            let served = if *client_kind == Kind::Psql { "" } else { server.name() };
             for (container, kind) in [(client.name(), "client"), (served, "server")] {
-                let own = *of == Kind::Own && kind == "client";
-                let side = Side { container: container.to_owned(), kind, mark: mark.clone(), own };
-                asked.push((side, REQUESTS));
+                let own = *client_kind == Kind::Own && kind == "client";
+                let side = Side { container: container.to_owned(), kind, mark: mark.clone() };
+                asked.push(Asked { side, count: REQUESTS, own });
             }
         }
         Ok((asked, u32::try_from(clients.len())? + 1))

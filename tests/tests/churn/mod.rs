@@ -117,10 +117,8 @@ impl Churn {
         let (asked, containers) = breed.live(own)?;
         self.containers += containers;
         let outcome = self.told.settle(&self.agent, &asked)?;
-        self.outcome.told += outcome.told;
-        self.outcome.missing += outcome.missing;
-        self.outcome.own.0 += outcome.own.0;
-        self.outcome.own.1 += outcome.own.1;
+        self.outcome.own.add(&outcome.own);
+        self.outcome.others.add(&outcome.others);
         self.sample()
     }
 
@@ -143,12 +141,12 @@ impl Churn {
     /// Holds all to be flat behind the beginning.
     fn end(self, bounds: &Bounds) -> Result<()> {
         let Self { agent, held, containers, outcome, warm, begun, .. } = self;
-        let Outcome { told, missing, own } = outcome;
+        let Outcome { own, others } = outcome;
         let time = begun.elapsed();
         eprintln!(
-            "{containers} containers in {time:.0?}: {told} ends of requests told, {missing} missed aloud; \
+            "{containers} containers in {time:.0?}: {} ends of requests told, {} missed aloud; \
              by libraries that nobody had seen {} told, {} missed aloud",
-            own.0, own.1
+            others.told, others.missing, own.told, own.missing
         );
         let warm = f64::from(warm.context("too short")?);
         let [memory, descriptors, series] =
@@ -165,14 +163,9 @@ impl Churn {
         descriptors.flat(bounds.objects)?;
         objects.iter().try_for_each(|quantity| quantity.flat(bounds.objects))?;
         ensure!(last <= first * bounds.dearer, "an event took {first} µs, and {last} at the end");
-        ensure!(missing * 1_000 <= told, "{missing} missed, {told} told");
+        ensure!(others.missing * 1_000 <= others.told, "{others:?}");
         // A program of a few milliseconds may be over before its library is probed.
-        ensure!(
-            own.1 <= own.0,
-            "by libraries that nobody had seen {} missed, {} told",
-            own.1,
-            own.0
-        );
+        ensure!(own.missing <= own.told, "by libraries that nobody had seen: {own:?}");
         agent.stop().map(drop)
     }
 }

@@ -22,31 +22,42 @@ pub(super) struct Side {
     pub(super) container: String,
     pub(super) kind: &'static str,
     pub(super) mark: String,
-    /// It brings a library that nobody has seen before: it may have ended before that is probed.
-    pub(super) own: bool,
 }
 
-impl Side {
-    fn key(&self) -> (String, &'static str, String) {
-        (self.container.clone(), self.kind, self.mark.clone())
-    }
+/// What was asked.
+pub(super) struct Asked {
+    pub(super) side: Side,
+    pub(super) count: u64,
+    /// It brings a library that nobody has seen before: it may have ended before that is probed.
+    pub(super) own: bool,
 }
 
 /// What became of requests.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
+    /// Of those that bring a library of their own.
+    pub(super) own: Count,
+    pub(super) others: Count,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Count {
     pub(super) told: u64,
     /// Not told, which the agent says.
     pub(super) missing: u64,
-    /// Likewise both, of those that bring a library of their own.
-    pub(super) own: (u64, u64),
+}
+
+impl Count {
+    pub(super) const fn add(&mut self, other: &Self) {
+        self.told += other.told;
+        self.missing += other.missing;
+    }
 }
 
 pub(super) struct Told {
     lines: BufReader<File>,
     half: String,
-    /// By container, side and mark.
-    seen: BTreeMap<(String, &'static str, String), u64>,
+    seen: BTreeMap<Side, u64>,
     /// Containers of which bytes are missing.
     gaps: BTreeSet<String>,
 }
@@ -59,16 +70,16 @@ impl Told {
     }
 
     /// Waits until so many requests of each side are told. What is not, the agent must have said.
-    pub(super) fn settle(&mut self, agent: &Agent, wanted: &[(Side, u64)]) -> Result<Outcome> {
+    pub(super) fn settle(&mut self, agent: &Agent, wanted: &[Asked]) -> Result<Outcome> {
         let end = Instant::now() + LIMIT;
         deadline::until("all requests to be told", 2 * LIMIT, || {
             self.read()?;
-            let told = |(side, count): &(Side, u64)| self.seen.get(&side.key()) >= Some(count);
+            let told = |asked: &Asked| self.seen.get(&asked.side) >= Some(&asked.count);
             Ok((wanted.iter().all(told) || Instant::now() >= end).then_some(()))
         })?;
         let mut outcome = Outcome::default();
-        for (side, count) in wanted {
-            let told = self.seen.remove(&side.key()).unwrap_or_default();
+        for Asked { side, count, own } in wanted {
+            let told = self.seen.remove(side).unwrap_or_default();
             ensure!(told <= *count, "{told} times told, not {count}: {side:?}");
             if told < *count {
                 self.admitted(agent, side).with_context(|| {
@@ -77,13 +88,9 @@ impl Told {
                     format!("{told} of {count} told; besides {:?}; on stderr {last:#?}", self.seen)
                 })?;
             }
-            if side.own {
-                outcome.own.0 += told;
-                outcome.own.1 += count - told;
-            } else {
-                outcome.told += told;
-                outcome.missing += count - told;
-            }
+            let of = if *own { &mut outcome.own } else { &mut outcome.others };
+            of.told += told;
+            of.missing += count - told;
         }
         ensure!(self.seen.is_empty(), "told, but not asked: {:?}", self.seen);
         self.gaps.clear();
@@ -120,7 +127,7 @@ impl Told {
                     if text(record, "/kind") == Some("client") { "client" } else { "server" };
                 let words = ["/url/query", "/db/query/text"].map(|field| text(record, field));
                 if let Some(mark) = words.into_iter().flatten().find_map(marked) {
-                    *self.seen.entry((container, kind, mark)).or_default() += 1;
+                    *self.seen.entry(Side { container, kind, mark }).or_default() += 1;
                 }
             }
             _ => {}

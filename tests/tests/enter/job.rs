@@ -44,9 +44,8 @@ impl Shell {
         let before = self.terminal.written().len();
         self.terminal.write(keys)?;
         self.terminal.wait_for(&expect.join(", "), |all| {
-            let behind = |rest: &str, text| Some(rest.split_once(text)?.1.to_owned());
-            let new = all.get(before..).map(str::to_owned);
-            expect.iter().fold(new, |rest, text| behind(&rest?, text)).is_some()
+            let new = all.get(before..).unwrap_or_default();
+            expect.iter().try_fold(new, |rest, text| Some(rest.split_once(text)?.1)).is_some()
         })
     }
 
