@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How often the ring is looked into while records come.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(8);
 /// How long none may come until the reader sleeps.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How often ends are looked for that the ring had no room for.

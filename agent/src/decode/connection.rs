@@ -87,7 +87,7 @@ impl Connection {
 
     /// Gives up what is kept for messages that are not complete: heads become gaps, bodies are cut.
     pub fn give_up(&mut self, out: &mut Vec<Message>) {
-        let Some((connection, call)) = self.seen.began else { return };
+        let Some((connection, call)) = self.seen.began.as_deref().copied() else { return };
         let unread = match &self.state {
             State::Detecting(detector) => detector.unread(),
             State::Known(protocol) => protocol.unread(),
@@ -129,7 +129,8 @@ impl Connection {
             State::Known(protocol) => match protocol.push(&segment.call, *direction, bytes, out) {
                 Flow::Open => {}
                 Flow::Over { bytes } => {
-                    let began = (bytes != [0, 0]).then_some((segment.connection, segment.call));
+                    let began =
+                        (bytes != [0, 0]).then(|| Box::new((segment.connection, segment.call)));
                     let rest = State::Rest(Opaque { began, bytes });
                     self.malformed |= protocol.is_begun() && !protocol.hands_over();
                     self.state = if protocol.is_begun() { rest } else { State::Unknown };
@@ -177,22 +178,22 @@ impl Connection {
 /// Bytes that nothing could be made of.
 #[derive(Debug, Default)]
 struct Opaque {
-    /// The first call that moved some.
-    began: Option<(ConnectionKey, Call)>,
+    /// The first call that moved some. Apart, since it is looked at once, and the rest for each call.
+    began: Option<Box<(ConnectionKey, Call)>>,
     /// By [`Direction::index`], lost ones included: the stream had them.
     bytes: [u64; 2],
 }
 
 impl Opaque {
     fn count(&mut self, segment: &Segment, at: Direction, length: u64) {
-        self.began.get_or_insert((segment.connection, segment.call));
+        self.began.get_or_insert_with(|| Box::new((segment.connection, segment.call)));
         if let Some(bytes) = self.bytes.get_mut(at.index()) {
             *bytes = bytes.saturating_add(length);
         }
     }
 
     fn message(self) -> Option<Message> {
-        let (connection, call) = self.began.filter(|_| self.bytes != [0, 0])?;
+        let (connection, call) = *self.began.filter(|_| self.bytes != [0, 0])?;
         Some(Message { connection, call, content: Content::Opaque { bytes: self.bytes } })
     }
 }

@@ -35,23 +35,24 @@ pub(super) enum Detection {
     Opaque,
 }
 
-/// Looks for a protocol.
+/// Looks for a protocol. Small, as there is one for each connection that has shown none.
 #[derive(Debug, Default)]
 pub(super) struct Detector {
     bytes: u64,
-    /// By [`Direction::index`].
-    candidates: [Candidate; 2],
-    /// The segments that the candidates came in.
-    held: Vec<Segment>,
+    /// By [`Direction::index`]: whether something came before what may begin a message.
+    late: [bool; 2],
     gap: bool,
+    /// Absent while nothing may.
+    begun: Option<Box<Begun>>,
 }
 
-/// Bytes that may be the beginning of a message.
+/// What may begin messages.
 #[derive(Debug, Default)]
-struct Candidate {
-    bytes: Vec<u8>,
-    /// Whether something of this direction came before them.
-    late: bool,
+struct Begun {
+    /// By [`Direction::index`].
+    bytes: [Vec<u8>; 2],
+    /// The segments that they came in.
+    segments: Vec<Segment>,
 }
 
 /// A copy of a segment that keeps nothing alive but itself: its bytes share a block with others.
@@ -66,24 +67,45 @@ fn apart(segment: &Segment) -> Segment {
 impl Detector {
     pub(super) fn push(&mut self, segment: &Segment, at: Direction, bytes: &[u8]) -> Detection {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
-        let joined = !self.candidate(at).bytes.is_empty();
-        self.candidate(at).bytes.extend_from_slice(bytes);
-        let mut found = self.look(at);
-        if matches!(found, Found::Nothing) && joined {
-            self.clear(at);
-            self.candidate(at).bytes.extend_from_slice(bytes);
-            found = self.look(at);
-        }
+        let found = match self.go_on(at, bytes) {
+            Found::Nothing => self.begin(at, bytes),
+            found => found,
+        };
         match found {
             Found::Nothing => self.clear(at),
-            Found::Perhaps => self.held.push(apart(segment)),
+            Found::Perhaps => self.begun().segments.push(apart(segment)),
             Found::Family(family, role) => {
-                self.held.push(segment.clone());
-                let held = std::mem::take(&mut self.held);
+                let mut held = std::mem::take(&mut self.begun().segments);
+                held.push(segment.clone());
                 return Detection::Known { family, role, held, gap: self.gap };
             }
         }
         if self.bytes > DETECT_LIMIT { Detection::Opaque } else { Detection::Unknown }
+    }
+
+    /// What bytes are together with those that may begin a message, if there are any.
+    fn go_on(&mut self, at: Direction, bytes: &[u8]) -> Found {
+        let first = self.is_first(at);
+        let Some(begun) = &mut self.begun else { return Found::Nothing };
+        let begun = at.of_mut(&mut begun.bytes);
+        if begun.is_empty() {
+            return Found::Nothing;
+        }
+        begun.extend_from_slice(bytes);
+        let found = look(&Sighting { bytes: begun, at, first });
+        if matches!(found, Found::Nothing) {
+            self.clear(at);
+        }
+        found
+    }
+
+    /// What bytes are alone. Most begin nothing, so they are looked at where they lie.
+    fn begin(&mut self, at: Direction, bytes: &[u8]) -> Found {
+        let found = look(&Sighting { bytes, at, first: self.is_first(at) });
+        if matches!(found, Found::Perhaps) {
+            at.of_mut(&mut self.begun().bytes).extend_from_slice(bytes);
+        }
+        found
     }
 
     pub(super) fn gap(&mut self, at: Direction) {
@@ -99,34 +121,43 @@ impl Detector {
 
     /// By [`Direction::index`]: how many of the last bytes may begin a message.
     pub(super) fn unread(&self) -> [usize; 2] {
-        self.candidates.each_ref().map(|candidate| candidate.bytes.len())
+        self.begun.as_ref().map_or([0, 0], |begun| begun.bytes.each_ref().map(Vec::len))
     }
 
-    fn candidate(&mut self, at: Direction) -> &mut Candidate {
-        at.of_mut(&mut self.candidates)
+    fn begun(&mut self) -> &mut Begun {
+        self.begun.get_or_insert_default()
     }
 
-    fn look(&self, at: Direction) -> Found {
-        let Candidate { bytes, late } = at.of(&self.candidates);
-        let sighting = Sighting { bytes, at, first: !late && !self.gap };
-        let mut found = Found::Nothing;
-        for family in FAMILIES {
-            match (family.guess)(&sighting) {
-                Guess::Yes(role) => return Found::Family(family, role),
-                Guess::Maybe => found = Found::Perhaps,
-                Guess::No => {}
-            }
-        }
-        found
+    /// Whether nothing of a direction came before what may begin a message.
+    fn is_first(&self, at: Direction) -> bool {
+        !at.of(&self.late) && !self.gap
     }
 
+    /// Nothing of a direction begins a message so far.
     fn clear(&mut self, at: Direction) {
-        *self.candidate(at) = Candidate { bytes: Vec::new(), late: true };
-        self.held.retain(|segment| match &segment.content {
+        *at.of_mut(&mut self.late) = true;
+        let Some(begun) = &mut self.begun else { return };
+        *at.of_mut(&mut begun.bytes) = Vec::new();
+        begun.segments.retain(|segment| match &segment.content {
             SegmentContent::Data { direction, .. } => *direction != at,
             _ => false,
         });
+        if begun.segments.is_empty() {
+            self.begun = None;
+        }
     }
+}
+
+fn look(sighting: &Sighting<'_>) -> Found {
+    let mut found = Found::Nothing;
+    for family in FAMILIES {
+        match (family.guess)(sighting) {
+            Guess::Yes(role) => return Found::Family(family, role),
+            Guess::Maybe => found = Found::Perhaps,
+            Guess::No => {}
+        }
+    }
+    found
 }
 
 enum Found {

@@ -1,16 +1,19 @@
 //! Bytes from outside in, text that is safe for a terminal out.
 
-use std::fmt::{self, Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 /// Shows bytes such that no control character, no invisible or reordering one, and nothing that is
 /// not UTF-8 gets through; what is left out is shown as an escape, and a backslash as two.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Escaped<'a>(pub(super) &'a [u8]);
 
-impl Escaped<'_> {
+impl<'a> Escaped<'a> {
     /// The same as a string.
-    pub(super) fn text(self) -> String {
-        plain(self.0).map_or_else(|| self.to_string(), str::to_owned)
+    pub(super) fn text(self) -> Cow<'a, str> {
+        plain(self.0).map_or_else(|| self.to_string().into(), Cow::Borrowed)
     }
 }
 

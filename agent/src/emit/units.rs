@@ -1,6 +1,6 @@
 //! Sizes and durations for people.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A number of bytes, with three digits that count.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +38,38 @@ fn scaled(value: u64, units: &[(u64, &str)], f: &mut fmt::Formatter<'_>) -> fmt:
         return Ok(());
     };
     let (whole, rest) = (value / scale, value % scale);
-    let shown = match whole {
-        _ if scale == 1 => format!("{whole} {name}"),
-        0..10 => format!("{whole}.{:02} {name}", rest / (scale / 100)),
-        10..100 => format!("{whole}.{} {name}", rest / (scale / 10)),
-        _ => format!("{whole} {name}"),
-    };
-    f.pad(&shown)
+    let mut shown = Short::default();
+    match whole {
+        _ if scale == 1 => write!(shown, "{whole} {name}")?,
+        0..10 => write!(shown, "{whole}.{:02} {name}", rest / (scale / 100))?,
+        10..100 => write!(shown, "{whole}.{} {name}", rest / (scale / 10))?,
+        _ => write!(shown, "{whole} {name}")?,
+    }
+    f.pad(shown.as_str())
+}
+
+/// A few bytes of text, in place.
+#[derive(Default)]
+struct Short {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Short {
+    fn as_str(&self) -> &str {
+        let written = self.bytes.get(..self.length).unwrap_or_default();
+        std::str::from_utf8(written).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        let place = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+        place.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

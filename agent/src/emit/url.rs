@@ -12,7 +12,18 @@ pub(super) struct Url<'a> {
     pub(super) path: Option<&'a str>,
     /// Without the question mark.
     pub(super) query: Option<&'a str>,
-    pub(super) full: Option<String>,
+    form: Form<'a>,
+}
+
+/// How the target was sent.
+#[derive(Debug, PartialEq, Eq)]
+enum Form<'a> {
+    /// As all of the URL.
+    Whole(&'a str),
+    /// As what stands behind the authority.
+    Rest(&'a str),
+    /// As something else.
+    Other,
 }
 
 impl<'a> Url<'a> {
@@ -20,30 +31,36 @@ impl<'a> Url<'a> {
     pub(super) fn of(request: &'a Request) -> Self {
         let host = || host(request);
         let Some(target) = request.target.as_deref() else {
-            return Self { authority: host(), path: None, query: None, full: None };
+            return Self { authority: host(), path: None, query: None, form: Form::Other };
         };
         match target {
             // RFC 9112, section 3.2.3: "only used for CONNECT requests". The extended ones of HTTP/2 have
             // a path (RFC 8441, section 4).
             _ if request.method.as_deref() == Some("CONNECT") && !target.starts_with('/') => {
-                Self { authority: Some(target.into()), path: None, query: None, full: None }
+                let authority = Some(target.into());
+                Self { authority, path: None, query: None, form: Form::Other }
             }
             // RFC 9112, section 3.2.4: the request is for the server as a whole.
-            "*" => {
-                let full = host().map(|host| format!("https://{host}"));
-                Self { authority: host(), path: None, query: None, full }
-            }
+            "*" => Self { authority: host(), path: None, query: None, form: Form::Rest("") },
             _ if target.starts_with('/') => {
                 let (path, query) = split(target);
-                let full = host().map(|host| ["https://", &host, target].concat());
-                Self { authority: host(), path: Some(path), query, full }
+                Self { authority: host(), path: Some(path), query, form: Form::Rest(target) }
             }
-            _ => Self::absolute(target).unwrap_or(Self {
+            _ => Self::absolute(target).unwrap_or_else(|| Self {
                 authority: host(),
                 path: None,
                 query: None,
-                full: None,
+                form: Form::Other,
             }),
+        }
+    }
+
+    /// All of it.
+    pub(super) fn full(&self) -> Option<String> {
+        match self.form {
+            Form::Whole(url) => Some(url.to_owned()),
+            Form::Rest(rest) => Some(["https://", self.authority.as_deref()?, rest].concat()),
+            Form::Other => None,
         }
     }
 
@@ -56,8 +73,8 @@ impl<'a> Url<'a> {
         let (authority, rest) = rest.split_at_checked(end)?;
         let (path, query) = split(rest);
         let path = if path.is_empty() { "/" } else { path };
-        let full = Some(target.to_owned());
-        Some(Self { authority: Some(authority.into()), path: Some(path), query, full })
+        let (authority, form) = (Some(authority.into()), Form::Whole(target));
+        Some(Self { authority, path: Some(path), query, form })
     }
 }
 
@@ -90,8 +107,9 @@ mod tests {
             trailers: Fields::default(),
             body: Body::default(),
         };
-        let Url { authority, path, query, full } = Url::of(&request);
-        let parts = [authority.as_deref(), path, query, full.as_deref()];
+        let url = Url::of(&request);
+        let full = url.full();
+        let parts = [url.authority.as_deref(), url.path, url.query, full.as_deref()];
         assert_eq!(parts.map(|part| part.unwrap_or("-")).join(" "), expect, "{method} {target}");
     }
 

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{VecDeque, hash_map::Entry},
+    hint::black_box,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -69,6 +71,14 @@ struct Open {
     used: u64,
 }
 
+impl Open {
+    /// A call moves bytes of a direction up to `to`; where they were expected to begin.
+    fn pass(&mut self, call: Call, direction: Direction, to: u64) -> u64 {
+        self.used = call.returned;
+        mem::replace(direction.of_mut(&mut self.expected), to)
+    }
+}
+
 impl Streams {
     /// Streams that are counted together with those of other shards.
     pub fn counted(census: Census) -> Self {
@@ -120,6 +130,11 @@ impl Streams {
         }
     }
 
+    /// A chunk of this connection is to come: what is known of it is brought into the processor's caches.
+    pub fn touch(&self, connection: ConnectionKey) {
+        black_box(self.open.get(&connection).map(|open| open.used));
+    }
+
     /// Whether a connection has begun and not ended.
     pub fn is_open(&self, connection: ConnectionKey) -> bool {
         self.open.contains_key(&connection)
@@ -142,8 +157,11 @@ impl Streams {
         loss: GapReason,
         out: &mut Vec<Segment>,
     ) {
-        let open = self.open(connection, call, out);
-        let offset = std::mem::replace(direction.of_mut(&mut open.expected), to);
+        let open = match self.open.get_mut(&connection) {
+            Some(open) => open,
+            None => self.begin(connection, call, out),
+        };
+        let offset = open.pass(call, direction, to);
         let length = from.saturating_sub(offset);
         let reason = match loss {
             // The kernel half knows of no loss here, so the agent's own queue was full.
@@ -157,16 +175,20 @@ impl Streams {
         }
     }
 
-    fn open(&mut self, connection: ConnectionKey, call: Call, out: &mut Vec<Segment>) -> &mut Open {
-        if !self.open.contains_key(&connection) {
-            self.begin(connection, call, out);
+    /// A connection is used.
+    fn open(&mut self, connection: ConnectionKey, call: Call, out: &mut Vec<Segment>) {
+        match self.open.get_mut(&connection) {
+            Some(open) => open.used = call.returned,
+            None => self.begin(connection, call, out).used = call.returned,
         }
-        let open = self.open.entry(connection).or_default();
-        open.used = call.returned;
-        open
     }
 
-    fn begin(&mut self, connection: ConnectionKey, call: Call, out: &mut Vec<Segment>) {
+    fn begin(
+        &mut self,
+        connection: ConnectionKey,
+        call: Call,
+        out: &mut Vec<Segment>,
+    ) -> &mut Open {
         let ConnectionKey { pid, object, birth } = connection;
         self.census.begin(pid);
         if let Some(birth) = self.newest.insert((pid, object), birth) {
@@ -176,6 +198,7 @@ impl Streams {
         if self.open.len() >= MAX_OPEN {
             self.evict(call, out);
         }
+        self.open.entry(connection).or_default()
     }
 
     /// Ends the connections that the kernel half forgot some time ago, and forgets those that ended.

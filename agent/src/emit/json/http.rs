@@ -214,7 +214,9 @@ impl<'a> Payload<'a> {
 
 impl<'a> UrlJson<'a> {
     pub(super) fn of(request: &'a Request) -> Option<Self> {
-        let Url { path, query, full, .. } = Url::of(request);
+        let url = Url::of(request);
+        let full = url.full();
+        let Url { path, query, .. } = url;
         (path.is_some() || full.is_some()).then_some(Self { path, query, full })
     }
 }

@@ -184,7 +184,7 @@ impl<S: Fn(&str)> Standing<S> {
 /// What a collector says, as a terminal may have it.
 fn shown(words: &str) -> String {
     let end = words.floor_char_boundary(WORDS);
-    Escaped(words.get(..end).unwrap_or_default().as_bytes()).text()
+    Escaped(words.get(..end).unwrap_or_default().as_bytes()).to_string()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const WIDE: usize = 120;
 pub(super) struct Layout {
     /// Columns of the container's name and of the process's. Absent: longer names move the rest of
     /// their line.
-    pub(super) names: Option<(usize, usize)>,
+    pub(super) names: Option<[usize; 2]>,
     pub(super) sizes: bool,
 }
 
@@ -33,7 +33,7 @@ impl Layout {
         let (least, most) = NAMES;
         let container = (room * 2 / 5).clamp(least, most);
         let process = room.saturating_sub(container).clamp(PROCESS, most);
-        Self { names: Some((container, process)), sizes }
+        Self { names: Some([container, process]), sizes }
     }
 }
 
@@ -45,9 +45,9 @@ mod tests {
     fn names_have_what_the_rest_leaves() {
         let of = |columns| Layout::of(Some(columns));
         assert_eq!(Layout::of(None), Layout { names: None, sizes: true });
-        assert_eq!(of(40), Layout { names: Some((8, 10)), sizes: false });
-        assert_eq!(of(100), Layout { names: Some((11, 18)), sizes: false });
-        assert_eq!(of(120), Layout { names: Some((10, 17)), sizes: true });
-        assert_eq!(of(200), Layout { names: Some((40, 40)), sizes: true });
+        assert_eq!(of(40), Layout { names: Some([8, 10]), sizes: false });
+        assert_eq!(of(100), Layout { names: Some([11, 18]), sizes: false });
+        assert_eq!(of(120), Layout { names: Some([10, 17]), sizes: true });
+        assert_eq!(of(200), Layout { names: Some([40, 40]), sizes: true });
     }
 }

@@ -4,6 +4,7 @@
 //! [`Escaped`], so that it is only ever text.
 
 mod layout;
+mod names;
 mod paint;
 mod pretty;
 mod sse;
@@ -11,13 +12,17 @@ mod sse;
 mod tests;
 mod websocket;
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+    net::SocketAddr,
+};
 
 use bytes::Bytes;
-use unicode_width::UnicodeWidthStr as _;
 
 use self::{
     layout::Layout,
+    names::Names,
     paint::{CYAN, Color, DIM, PLAIN, Painted, RED, YELLOW, duration_color, status_color},
 };
 use super::{
@@ -25,7 +30,6 @@ use super::{
     clock::Clock,
     escape::Escaped,
     json::protobuf::ValueJson,
-    place::place,
     units::{Size, Span},
     url::Url,
 };
@@ -38,9 +42,6 @@ use crate::{
     terminal::{Width, cut},
 };
 
-/// A column of names is no wider; a longer name moves the rest of its own line only.
-const NAME_LIMIT: usize = 40;
-
 /// Lines, with their columns.
 #[derive(Debug)]
 pub(super) struct Text {
@@ -48,41 +49,15 @@ pub(super) struct Text {
     clock: Clock,
     /// Whether the names of the columns are still to be written.
     heading: bool,
-    container: Column,
-    process: Column,
+    names: Names,
     layout: Layout,
-}
-
-/// A column of names. It is as wide as the widest name yet, so that lines that follow each other
-/// line up whatever the names are.
-#[derive(Debug)]
-struct Column {
-    width: usize,
-}
-
-impl Column {
-    /// As wide as this at most, if that is given.
-    fn narrow(&mut self, limit: Option<usize>) {
-        self.width = limit.map_or(self.width, |limit| self.width.min(limit));
-    }
-
-    fn cell(&mut self, name: String) -> String {
-        // In columns of the terminal: letters may have none of their own, or two.
-        let length = name.width();
-        if length <= NAME_LIMIT {
-            self.width = self.width.max(length);
-        }
-        let space = " ".repeat(self.width.saturating_sub(length));
-        name + &space
-    }
 }
 
 impl Text {
     pub(super) fn new(view: View) -> Self {
         let heading = view.heading;
-        let (container, process) = (Column { width: 12 }, Column { width: 16 });
         let layout = Layout { names: None, sizes: true };
-        Self { view, clock: Clock::default(), heading, container, process, layout }
+        Self { view, clock: Clock::default(), heading, names: Names::new(), layout }
     }
 
     /// Follows the terminal; where its columns are others, their names are told again.
@@ -91,8 +66,7 @@ impl Text {
         if layout != self.layout {
             self.layout = layout;
             self.heading = self.view.heading;
-            self.container.narrow(layout.names.map(|(container, _)| container));
-            self.process.narrow(layout.names.map(|(_, process)| process));
+            self.names.narrow(layout.names);
         }
     }
 
@@ -102,52 +76,51 @@ impl Text {
             return Ok(());
         }
         self.fit();
-        let limits = self.layout.names;
-        let limit = limits.map(|(container, _)| container);
-        let container = self.container.cell(container(record, limit));
-        let process = self.process.cell(process(record, limits.map(|(_, process)| process)));
-        if std::mem::take(&mut self.heading) {
+        if self.heading {
+            self.names.cells(record);
             self.heading(out)?;
+            self.heading = false;
         }
-        let time = self.time(record.timestamp_ns);
-        let time = self.paint(DIM, time);
-        write!(out, "{time}  {container}  {process}  ")?;
+        self.time(record.timestamp_ns, out)?;
+        out.write_all(self.names.cells(record).as_bytes())?;
+        let peer = Maybe(Peer::of(record).map(|peer| self.paint(DIM, peer)));
         match &record.message.content {
             Content::Data { direction, offset, bytes } => {
                 let length = bytes.len();
-                let what = kind(arrow(*direction), "data");
+                let what = Kind(arrow(*direction), "data");
                 writeln!(out, "{what}offset {offset}, {length} B: {}", Escaped(bytes))
             }
             Content::Gap { direction, offset, length, reason } => {
-                let what = kind(arrow(*direction), "gap");
-                let lost = format!("{length} B lost at offset {offset}: {}", reason.as_str());
-                writeln!(out, "{}", self.paint(YELLOW, what + &lost))
+                let what = Kind(arrow(*direction), "gap");
+                let reason = reason.as_str();
+                let lost = format_args!("{what}{length} B lost at offset {offset}: {reason}");
+                writeln!(out, "{}", self.paint(YELLOW, lost))
             }
             Content::Opaque { bytes: [transmit, receive] } => {
                 let (sent, received) = (Size(*transmit), Size(*receive));
-                let what = kind("·", "opaque") + &format!("{sent} sent, {received} received");
-                writeln!(out, "{}{}", self.paint(DIM, what), self.peer(record))
+                let what = Kind("·", "opaque");
+                let what = format_args!("{what}{sent} sent, {received} received");
+                writeln!(out, "{}{peer}", self.paint(DIM, what))
             }
             Content::Closed { .. } => Ok(()),
-            Content::Http(exchange) => self.exchange(exchange, &self.peer(record), out),
-            Content::Operation(operation) => self.operation(operation, &self.peer(record), out),
-            Content::WebSocket(websocket) => self.websocket(websocket, &self.peer(record), out),
-            Content::Event(event) => self.event(event, &self.peer(record), out),
+            Content::Http(exchange) => self.exchange(exchange, &peer, out),
+            Content::Operation(operation) => self.operation(operation, &peer, out),
+            Content::WebSocket(websocket) => self.websocket(websocket, &peer, out),
+            Content::Event(event) => self.event(event, &peer, out),
         }
     }
 
     /// Writes what the agent says of itself as a line.
     pub(super) fn notice(&mut self, notice: &Notice, out: &mut impl Write) -> io::Result<()> {
         self.fit();
-        let time = self.time(notice.timestamp_ns);
-        let time = self.paint(DIM, time);
-        let what = self.container.cell("limit".to_owned());
-        writeln!(out, "{time}  {}", self.paint(YELLOW, format!("{what}  {}", notice.step)))
+        self.time(notice.timestamp_ns, out)?;
+        let what = self.names.cell("limit");
+        writeln!(out, "{}", self.paint(YELLOW, format_args!("{what}{}", notice.step)))
     }
 
     /// The names of the columns, those of exchanges at the end.
     fn heading(&self, out: &mut impl Write) -> io::Result<()> {
-        let (container, process) = (self.container.width, self.process.width);
+        let [container, process] = self.names.widths();
         let sizes = if self.layout.sizes { "  REQUEST   RESPONSE " } else { "" };
         let [container_name, process_name] =
             [("CONTAINER", container), ("PROCESS[PID]", process)].map(|(name, at)| cut(name, at));
@@ -158,42 +131,43 @@ impl Text {
         writeln!(out, "{}", self.paint(DIM, names))
     }
 
-    fn time(&mut self, ns: i64) -> String {
-        let zone = &self.view.zone;
+    /// When it was, and two blanks.
+    fn time(&mut self, ns: i64, out: &mut impl Write) -> io::Result<()> {
+        let (zone, color) = (&self.view.zone, self.color(DIM));
         let (second, rest) =
             self.clock.at(ns, |time| time.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string());
-        format!("{second}.{:03}", rest / 1_000_000)
+        let what = format_args!("{second}.{:03}", rest / 1_000_000);
+        write!(out, "{}  ", Painted { color, what })
     }
 
     /// What was asked for stands last: it may be of any length.
-    fn exchange(&self, exchange: &Exchange, peer: &str, out: &mut impl Write) -> io::Result<()> {
-        let arrow = side(exchange.role);
-        let (method, target) = match &exchange.request {
-            Some(request) if exchange.grpc.is_some() => ("gRPC", target(request)),
-            Some(request) => (request.method.as_deref().unwrap_or("?"), target(request)),
-            None => ("?", "(request not seen)".to_owned()),
+    fn exchange(
+        &self,
+        exchange: &Exchange,
+        peer: &impl fmt::Display,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let method = match &exchange.request {
+            Some(_) if exchange.grpc.is_some() => "gRPC",
+            Some(request) => request.method.as_deref().unwrap_or("?"),
+            None => "?",
         };
         let method = Escaped(method.as_bytes()).text();
         let grpc = exchange.grpc.as_deref().and_then(|grpc| grpc.status);
-        let (status, color) = match &exchange.response {
-            Some(_) if grpc.is_some() => {
-                let status = grpc.unwrap_or_default();
-                (status.to_string(), if status == 0 { PLAIN } else { RED })
-            }
-            Some(response) => match response.status {
-                Some(status) => (status.to_string(), status_color(status)),
-                None => ("?".to_owned(), PLAIN),
-            },
-            None => ("---".to_owned(), RED),
+        let status = exchange.response.as_ref().map(|response| response.status);
+        let (status, color): (&dyn fmt::Display, _) = match (&status, &grpc) {
+            (Some(_), Some(status)) => (status, if *status == 0 { PLAIN } else { RED }),
+            (Some(Some(status)), None) => (status, status_color(*status)),
+            (Some(None), None) => (&"?", PLAIN),
+            (None, _) => (&"---", RED),
         };
-        let status = self.paint(color, format!("{status:>6}"));
-        let span = exchange.duration_ns.map_or("-".to_owned(), |ns| Span(ns).to_string());
-        let span = self.paint(duration_color(exchange.duration_ns), format!("{span:>8}"));
-        let request = size(exchange.request.as_ref().map(|request| &request.body));
-        let response = size(exchange.response.as_ref().map(|response| &response.body));
-        let what = kind(arrow, &method);
-        let sizes = self.sizes(&request, &response);
-        writeln!(out, "{what}{status}  {span}  {sizes}{target}{peer}")?;
+        let what = Kind(side(exchange.role), &method);
+        write!(out, "{what}{:>6}  ", self.paint(color, status))?;
+        self.span(exchange.duration_ns, out)?;
+        let request = exchange.request.as_ref().map(|request| &request.body);
+        let response = exchange.response.as_ref().map(|response| &response.body);
+        self.sizes(BodySize(request), BodySize(response), out)?;
+        writeln!(out, "{}{peer}", Target(exchange.request.as_ref()))?;
         if self.view.headers {
             self.messages(exchange, out)?;
         }
@@ -201,7 +175,12 @@ impl Text {
     }
 
     /// Likewise.
-    fn operation(&self, operation: &Operation, peer: &str, out: &mut impl Write) -> io::Result<()> {
+    fn operation(
+        &self,
+        operation: &Operation,
+        peer: &impl fmt::Display,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         let name = Escaped(operation.name.as_deref().unwrap_or("?").as_bytes()).text();
         let (status, color) = match &operation.outcome {
             Some(Outcome { failed: false, .. }) => ("ok", PLAIN),
@@ -209,42 +188,34 @@ impl Text {
             None => ("---", RED),
         };
         let status = Escaped(status.as_bytes()).text();
-        let status = self.paint(color, format!("{status:>6}"));
-        let span = operation.duration_ns.map_or("-".to_owned(), |ns| Span(ns).to_string());
-        let span = self.paint(duration_color(operation.duration_ns), format!("{span:>8}"));
+        let what = Kind(arrow(operation.requests()), &name);
+        write!(out, "{what}{:>6}  ", self.paint(color, status))?;
+        self.span(operation.duration_ns, out)?;
         let mark = if operation.truncated { '~' } else { ' ' };
         let (request, response) = (Size(operation.request_size), Size(operation.response_size));
-        let sizes = self.sizes(
-            &format!("{:>8} ", request.to_string()),
-            &format!("{:>8}{mark}", response.to_string()),
-        );
-        let what = kind(arrow(operation.requests()), &name);
-        let mut system = operation.system.as_str().to_owned();
+        self.sizes(format_args!("{request:>8} "), format_args!("{response:>8}{mark}"), out)?;
+        write!(out, "{}", operation.system.as_str())?;
         if let Some(namespace) = &operation.namespace {
-            system += &format!(" {}", Escaped(namespace.as_bytes()));
+            write!(out, " {}", Escaped(namespace.as_bytes()))?;
         }
-        let subject = subject(operation);
-        writeln!(out, "{what}{status}  {span}  {sizes}{system} {subject}{peer}")
+        writeln!(out, " {}{peer}", subject(operation))
     }
 
-    /// The columns of both sizes, where they are shown.
-    fn sizes(&self, request: &str, response: &str) -> String {
-        if self.layout.sizes { format!("{request}  {response}  ") } else { String::new() }
+    /// How long it took, and two blanks.
+    fn span(&self, duration_ns: Option<u64>, out: &mut impl Write) -> io::Result<()> {
+        let span = duration_ns.map(Span);
+        let span: &dyn fmt::Display = span.as_ref().map_or(&"-", |span| span);
+        write!(out, "{:>8}  ", self.paint(duration_color(duration_ns), span))
     }
 
-    /// The other side's address, where it is known.
-    fn peer(&self, record: &Record) -> String {
-        let peer = match record.socket.as_ref().map(|socket| &socket.endpoints) {
-            Some(Endpoints::Tcp { peer, .. }) => Some(peer.to_string()),
-            // The path is the same for both.
-            Some(Endpoints::Unix { local, peer }) => peer.as_ref().or(local.as_ref()).cloned(),
-            None => None,
-        };
-        let Some(mut peer) = peer else { return String::new() };
-        if let Some(name) = &record.peer {
-            peer = format!("{peer} {name}");
-        }
-        self.paint(DIM, format!(" @ {}", Escaped(peer.as_bytes()))).to_string()
+    /// The columns of both sizes, where they are shown, and two blanks behind each.
+    fn sizes(
+        &self,
+        request: impl fmt::Display,
+        response: impl fmt::Display,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        if self.layout.sizes { write!(out, "{request}  {response}  ") } else { Ok(()) }
     }
 
     /// Headers and bodies, those of the request marked `>`, those of the response `<`.
@@ -328,46 +299,69 @@ impl Text {
                 }
             }
             None => {
-                let kind = kind.map_or("not text".to_owned(), |kind| Escaped(kind).text());
+                let kind = kind.map_or("not text".into(), |kind| Escaped(kind).text());
                 writeln!(out, "    {mark} ({kind}, {})", Size(length(&body.bytes)))?;
             }
         }
         if body.truncated {
-            writeln!(out, "    {mark} {}", self.paint(YELLOW, "… (cut)".to_owned()))?;
+            writeln!(out, "    {mark} {}", self.paint(YELLOW, "… (cut)"))?;
         }
         Ok(())
     }
 
-    const fn paint(&self, color: Color, text: String) -> Painted {
-        Painted { color: if self.view.color { color } else { PLAIN }, text }
+    const fn paint<T>(&self, color: Color, what: T) -> Painted<T> {
+        Painted { color: self.color(color), what }
+    }
+
+    /// This color, if there are any.
+    const fn color(&self, color: Color) -> Color {
+        if self.view.color { color } else { PLAIN }
     }
 }
 
-/// In at most so many columns.
-fn container(record: &Record, limit: Option<usize>) -> String {
-    let name = Escaped(place(record.container.as_deref()).as_bytes()).text();
-    match limit {
-        Some(limit) => cut(&name, limit),
-        None => name,
+/// What may be missing.
+struct Maybe<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for Maybe<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |what| what.fmt(f))
     }
 }
 
-/// Likewise; the number is never cut.
-fn process(record: &Record, limit: Option<usize>) -> String {
-    let command = record.process.command.as_deref().unwrap_or("?");
-    let command = Escaped(command.as_bytes()).text();
-    let number = format!("[{}]", record.process.pid);
-    let command = match limit {
-        Some(limit) => cut(&command, limit.saturating_sub(number.len())),
-        None => command,
-    };
-    command + &number
+/// The other side: its address, and its name.
+struct Peer<'a>(Address<'a>, Option<&'a str>);
+
+enum Address<'a> {
+    Tcp(SocketAddr),
+    Unix(&'a str),
+}
+
+impl<'a> Peer<'a> {
+    fn of(record: &'a Record) -> Option<Self> {
+        let address = match &record.socket.as_ref()?.endpoints {
+            Endpoints::Tcp { peer, .. } => Address::Tcp(*peer),
+            // The path is the same for both.
+            Endpoints::Unix { local, peer } => Address::Unix(peer.as_ref().or(local.as_ref())?),
+        };
+        Some(Self(address, record.peer.as_deref()))
+    }
+}
+
+impl fmt::Display for Peer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(address, name) = self;
+        match address {
+            Address::Tcp(address) => write!(f, " @ {address}")?,
+            Address::Unix(path) => write!(f, " @ {}", Escaped(path.as_bytes()))?,
+        }
+        name.map_or(Ok(()), |name| write!(f, " {}", Escaped(name.as_bytes())))
+    }
 }
 
 /// What an operation is about, and what came of it.
 fn subject(operation: &Operation) -> String {
     let text = operation.text.as_deref().or(operation.target.as_deref()).unwrap_or_default();
-    let mut subject = Escaped(text.as_bytes()).text();
+    let mut subject = Escaped(text.as_bytes()).text().into_owned();
     let outcome = operation.outcome.as_ref();
     let count = |n: Option<u64>, what| n.map(|n| format!("{n} {what}"));
     let counts = outcome.into_iter().flat_map(|outcome| {
@@ -376,7 +370,7 @@ fn subject(operation: &Operation) -> String {
     let counts = counts.flatten();
     let message =
         outcome.filter(|outcome| outcome.failed).and_then(|failed| failed.message.as_ref());
-    let message = message.map(|message| Escaped(message.as_bytes()).text());
+    let message = message.map(|message| Escaped(message.as_bytes()).to_string());
     let said = operation.messaging.iter().flat_map(|said| said_of(said));
     let notes: Vec<_> = said.chain(counts).chain(message).collect();
     if !notes.is_empty() {
@@ -411,31 +405,50 @@ const fn arrow(direction: Direction) -> &'static str {
     }
 }
 
-/// What stands where an exchange has its method.
-fn kind(arrow: &str, name: &str) -> String {
-    format!("{arrow} {name:<7}  ")
+/// What stands where an exchange has its method: an arrow, and a word.
+struct Kind<'a>(&'static str, &'a str);
+
+impl fmt::Display for Kind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(arrow, name) = self;
+        write!(f, "{arrow} {name:<7}  ")
+    }
 }
 
-fn target(request: &Request) -> String {
-    let url = Url::of(request);
-    let target = match (&url.authority, url.path) {
-        (Some(host), Some(path)) => {
-            let mark = if url.query.is_some() { "?" } else { "" };
-            [host, path, mark, url.query.unwrap_or_default()].concat()
+/// What was asked for.
+struct Target<'a>(Option<&'a Request>);
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(request) = self.0 else { return f.write_str("(request not seen)") };
+        let url = Url::of(request);
+        let authority = url.authority.as_deref().map(|host| Escaped(host.as_bytes()));
+        match (authority, url.path) {
+            (Some(host), Some(path)) => {
+                write!(f, "{host}{}", Escaped(path.as_bytes()))?;
+                match url.query {
+                    Some(query) => write!(f, "?{}", Escaped(query.as_bytes())),
+                    None => Ok(()),
+                }
+            }
+            (Some(host), None) if request.target.as_deref() == Some("*") => write!(f, "{host} *"),
+            (Some(host), None) if request.target.is_none() => write!(f, "{host} ?"),
+            _ => write!(f, "{}", Escaped(request.target.as_deref().unwrap_or("?").as_bytes())),
         }
-        (Some(host), None) if request.target.as_deref() == Some("*") => format!("{host} *"),
-        (Some(host), None) if request.target.is_none() => format!("{host} ?"),
-        _ => request.target.clone().unwrap_or("?".to_owned()),
-    };
-    Escaped(target.as_bytes()).text()
+    }
 }
 
 /// The size of a body as transferred; `~` marks one that was not seen whole.
-fn size(body: Option<&Body>) -> String {
-    match body {
-        Some(Body { size, truncated: true, .. }) => format!("{:>8}~", Size(*size)),
-        Some(Body { size, .. }) => format!("{:>8} ", Size(*size)),
-        None => format!("{:>8} ", "-"),
+struct BodySize<'a>(Option<&'a Body>);
+
+impl fmt::Display for BodySize<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(Body { size, truncated, .. }) => {
+                write!(f, "{:>8}{}", Size(*size), if *truncated { '~' } else { ' ' })
+            }
+            None => write!(f, "{:>8} ", "-"),
+        }
     }
 }
 

@@ -17,18 +17,21 @@ pub(super) const YELLOW: Color = "33";
 pub(super) const CYAN: Color = "36";
 pub(super) const PLAIN: Color = "";
 
-/// Text in a color.
-pub(super) struct Painted {
+/// Something in a color.
+pub(super) struct Painted<T> {
     pub(super) color: Color,
-    pub(super) text: String,
+    pub(super) what: T,
 }
 
-impl fmt::Display for Painted {
+impl<T: fmt::Display> fmt::Display for Painted<T> {
+    /// A width is that of what is painted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.color {
-            PLAIN => f.write_str(&self.text),
-            color => write!(f, "\x1b[{color}m{}\x1b[0m", self.text),
+        if self.color == PLAIN {
+            return self.what.fmt(f);
         }
+        write!(f, "\x1b[{}m", self.color)?;
+        self.what.fmt(f)?;
+        f.write_str("\x1b[0m")
     }
 }
 

@@ -70,7 +70,7 @@ impl Lines {
         let mut text = parts.next().unwrap_or_default();
         parts.for_each(|part| text = format!("{text}\\{part}"));
         let color = if self.color { color } else { PLAIN };
-        self.line += &Painted { color, text }.to_string();
+        self.line += &Painted { color, what: text }.to_string();
     }
 }
 

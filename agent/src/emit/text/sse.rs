@@ -1,10 +1,13 @@
 //! Server-sent events as lines.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use super::{
-    super::{escape::Escaped, units::Size},
-    Text, kind, side, target,
+    super::escape::Escaped,
+    BodySize, Kind, Target, Text, side,
 };
 use crate::decode::ServerEvent;
 
@@ -13,13 +16,9 @@ impl Text {
     pub(super) fn event(
         &self,
         event: &ServerEvent,
-        peer: &str,
+        peer: &impl fmt::Display,
         out: &mut impl Write,
     ) -> io::Result<()> {
-        let what = kind(side(event.role), "event");
-        let mark = if event.body.truncated { '~' } else { ' ' };
-        let size = Size(event.body.size).to_string();
-        let target = event.request.as_deref().map_or("(request not seen)".to_owned(), target);
         let labels = [("", &event.name), ("id ", &event.id)];
         let labels = labels.iter().filter_map(|(what, label)| {
             Some(format!("{what}{}", Escaped(label.as_ref()?.as_bytes())))
@@ -29,8 +28,9 @@ impl Text {
             [] => String::new(),
             _ => format!(" ({})", labels.join(", ")),
         };
-        let sizes = self.sizes(&format!("{:>9}", ""), &format!("{size:>8}{mark}"));
-        writeln!(out, "{what}{:>6}  {:>8}  {sizes}{target}{note}{peer}", "", "")?;
+        write!(out, "{}{:>6}  {:>8}  ", Kind(side(event.role), "event"), "", "")?;
+        self.sizes(format_args!("{:>9}", ""), BodySize(Some(&event.body)), out)?;
+        writeln!(out, "{}{note}{peer}", Target(event.request.as_deref()))?;
         if self.view.bodies {
             self.body('<', None, &event.body, out)?;
         }

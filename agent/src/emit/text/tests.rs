@@ -199,7 +199,7 @@ fn columns_line_up() {
     sample::exchange(short).response = None;
     sample::container(long).name = Some("web-of-a-longer-name".to_owned());
     sample::process(long).command = Some("a-long-name-1234".to_owned());
-    sample::container(endless).name = Some("x".repeat(NAME_LIMIT + 1));
+    sample::container(endless).name = Some("x".repeat(names::LIMIT + 1));
     sample::exchange(last).request = None;
     let shown = shown(HEADED, &records);
     let lines: Vec<_> = shown.lines().collect();

@@ -1,10 +1,13 @@
 //! WebSocket messages as lines.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use super::{
-    super::{escape::Escaped, units::Size},
-    Text, arrow, kind,
+    super::escape::Escaped,
+    BodySize, Kind, Text, arrow,
     paint::{PLAIN, YELLOW},
 };
 use crate::decode::{Close, Opcode, Unreadable, WebSocket};
@@ -14,24 +17,23 @@ impl Text {
     pub(super) fn websocket(
         &self,
         websocket: &WebSocket,
-        peer: &str,
+        peer: &impl fmt::Display,
         out: &mut impl Write,
     ) -> io::Result<()> {
-        let what = kind(arrow(websocket.direction), websocket.opcode.as_str());
-        let mark = if websocket.body.truncated { '~' } else { ' ' };
-        let size = format!("{:>8}{mark}", Size(websocket.body.size).to_string());
-        let none = format!("{:>9}", "");
-        let by_client = websocket.direction == websocket.role.requests();
-        let (request, response) = if by_client { (size, none) } else { (none, size) };
-        let close = websocket.close.as_ref();
-        let code =
-            close.and_then(|close| close.code).map_or(String::new(), |code| code.to_string());
+        let code = websocket.close.as_ref().and_then(|close| close.code);
         // RFC 6455, section 7.4.1: 1000 is a normal closure, 1001 going away.
-        let color = if matches!(code.as_str(), "" | "1000" | "1001") { PLAIN } else { YELLOW };
-        let code = self.paint(color, format!("{code:>6}"));
-        let note = note(websocket);
-        let sizes = self.sizes(&request, &response);
-        writeln!(out, "{what}{code}  {:>8}  {sizes}websocket{note}{peer}", "")?;
+        let color = if matches!(code, None | Some(1000 | 1001)) { PLAIN } else { YELLOW };
+        let code: &dyn fmt::Display = code.as_ref().map_or(&"", |code| code);
+        let what = Kind(arrow(websocket.direction), websocket.opcode.as_str());
+        write!(out, "{what}{:>6}  {:>8}  ", self.paint(color, code), "")?;
+        let (size, none) = (BodySize(Some(&websocket.body)), format_args!("{:>9}", ""));
+        let by_client = websocket.direction == websocket.role.requests();
+        if by_client {
+            self.sizes(size, none, out)?;
+        } else {
+            self.sizes(none, size, out)?;
+        }
+        writeln!(out, "websocket{}{peer}", note(websocket))?;
         if self.view.bodies && websocket.opcode != Opcode::Close {
             self.body(if by_client { '>' } else { '<' }, None, &websocket.body, out)?;
         }
