@@ -22,8 +22,14 @@ use crate::{
     privilege::{self, Part},
 };
 
-/// How often the ring is looked into while records come.
+/// How often the ring is looked into while records come: often enough that there are about
+/// [`AT_ONCE`] each time.
 const TICK: Duration = Duration::from_millis(8);
+/// The least time between two looks.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+/// Records that are passed on at once. To wake the decoders for fewer costs more, and more keep them
+/// on their processor for so long that others wait: 100 exchanges take a third of a millisecond.
+const AT_ONCE: u32 = 100;
 /// How long none may come until the reader sleeps.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How often ends are looked for that the ring had no room for.
@@ -147,9 +153,11 @@ impl Reading {
     /// Reads until it is told to stop.
     fn read(&mut self) -> io::Result<()> {
         let (mut read, mut swept) = (Instant::now(), Instant::now());
-        let mut sleeps = false;
+        let (mut sleeps, mut tick) = (false, TICK);
         loop {
-            if self.drain() {
+            let count = self.drain();
+            if count > 0 {
+                tick = tick_for(count, read.elapsed());
                 read = Instant::now();
                 sleeps = false;
             } else if !sleeps && read.elapsed() > PATIENCE {
@@ -166,7 +174,7 @@ impl Reading {
                 swept = Instant::now();
                 self.sweep();
             }
-            if self.stops(if sleeps { SWEEP } else { TICK })? {
+            if self.stops(if sleeps { SWEEP } else { tick })? {
                 return Ok(());
             }
         }
@@ -184,8 +192,8 @@ impl Reading {
         }
     }
 
-    /// Passes on what the ring holds now. Whether it held anything.
-    fn drain(&mut self) -> bool {
+    /// Passes on what the ring holds now. How many records that were.
+    fn drain(&mut self) -> u32 {
         let mut count = 0_u32;
         self.meter.look();
         while let Some(record) = self.ring.records.next() {
@@ -202,7 +210,7 @@ impl Reading {
             }
         }
         self.chunks.flush();
-        count > 0
+        count
     }
 
     /// Passes on the ends that were found the last time, and looks for new ones.
@@ -215,9 +223,35 @@ impl Reading {
     }
 }
 
+/// When the ring is looked into next, after so many records since the last ones so long ago.
+fn tick_for(count: u32, since: Duration) -> Duration {
+    (since * AT_ONCE / count.max(1)).clamp(SHORTEST_TICK, TICK)
+}
+
 /// Puts a chunk into the queue, or counts it when that is full.
 fn send(chunks: &mut Sender, chunk: Chunk, meter: &Meter) {
     if !chunks.send(chunk) {
         meter.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_comes_the_more_often_it_is_looked_for() {
+        let milliseconds = Duration::from_millis;
+        for (count, since, expect) in [
+            (1, milliseconds(60_000), TICK),
+            (100, milliseconds(8), TICK),
+            (200, milliseconds(8), milliseconds(4)),
+            (800, milliseconds(8), SHORTEST_TICK),
+            (u32::MAX, milliseconds(8), SHORTEST_TICK),
+            (100, milliseconds(1), SHORTEST_TICK),
+            (50, milliseconds(2), milliseconds(4)),
+        ] {
+            assert_eq!(tick_for(count, since), expect, "{count} in {since:?}");
+        }
     }
 }

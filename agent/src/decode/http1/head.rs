@@ -1,8 +1,8 @@
 //! Start lines and header sections: bytes in, a [`Request`] or [`Response`] without its body out.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem::MaybeUninit};
 
-use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
+use httparse::{Error, Header, ParserConfig, Status};
 
 use crate::decode::{Body, Fields, Request, Response, Version};
 
@@ -73,10 +73,15 @@ impl Head for Request {
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let (mut few, mut many) = ([EMPTY_HEADER; FEW], Vec::new());
-        let mut parsed = httparse::Request::new(space(bytes, &mut few, &mut many));
-        let status = lenient().parse_request(&mut parsed, bytes).ok()?;
-        whole(status, bytes)?;
+        let (mut few, mut many) = (room::<FEW>(), None);
+        let mut parsed = httparse::Request::new(&mut []);
+        let mut status = lenient().parse_request_with_uninit_headers(&mut parsed, bytes, &mut few);
+        if status == Err(Error::TooManyHeaders) {
+            let many = many.insert(Box::new(room::<MAX_HEADERS>()));
+            parsed = httparse::Request::new(&mut []);
+            status = lenient().parse_request_with_uninit_headers(&mut parsed, bytes, &mut **many);
+        }
+        whole(status.ok()?, bytes)?;
         Some(Self {
             method: Some(parsed.method?.to_owned()),
             target: Some(parsed.path?.to_owned()),
@@ -98,10 +103,15 @@ impl Head for Response {
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let (mut few, mut many) = ([EMPTY_HEADER; FEW], Vec::new());
-        let mut parsed = httparse::Response::new(space(bytes, &mut few, &mut many));
-        let status = lenient().parse_response(&mut parsed, bytes).ok()?;
-        whole(status, bytes)?;
+        let (mut few, mut many) = (room::<FEW>(), None);
+        let mut parsed = httparse::Response::new(&mut []);
+        let mut status = lenient().parse_response_with_uninit_headers(&mut parsed, bytes, &mut few);
+        if status == Err(Error::TooManyHeaders) {
+            let many = many.insert(Box::new(room::<MAX_HEADERS>()));
+            parsed = httparse::Response::new(&mut []);
+            status = lenient().parse_response_with_uninit_headers(&mut parsed, bytes, &mut **many);
+        }
+        whole(status.ok()?, bytes)?;
         Some(Self {
             status: Some(parsed.code?),
             version: Version::of_minor(parsed.version?),
@@ -128,18 +138,9 @@ fn lenient() -> ParserConfig {
     config
 }
 
-/// Room for the fields of a head: `few` where they are few enough.
-fn space<'a, 'b>(
-    bytes: &[u8],
-    few: &'a mut [Header<'b>; FEW],
-    many: &'a mut Vec<Header<'b>>,
-) -> &'a mut [Header<'b>] {
-    let lines = memchr::memchr_iter(b'\n', bytes).count();
-    if lines <= FEW {
-        return few;
-    }
-    many.resize(lines.min(MAX_HEADERS), EMPTY_HEADER);
-    many
+/// Room for so many fields, which is not cleared first.
+const fn room<'b, const COUNT: usize>() -> [MaybeUninit<Header<'b>>; COUNT] {
+    [const { MaybeUninit::uninit() }; COUNT]
 }
 
 fn whole(status: Status<usize>, bytes: &[u8]) -> Option<()> {

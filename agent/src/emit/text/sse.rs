@@ -5,10 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use super::{
-    super::escape::Escaped,
-    BodySize, Kind, Target, Text, side,
-};
+use super::{super::escape::Escaped, BodySize, Kind, Target, Text, side};
 use crate::decode::ServerEvent;
 
 impl Text {
