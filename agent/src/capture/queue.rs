@@ -210,11 +210,6 @@ impl Receiver {
         }
     }
 
-    /// The connection of the chunk that comes next, if that is here.
-    pub fn peek(&self) -> Option<ConnectionKey> {
-        self.rest.as_slice().first().map(|chunk| chunk.connection)
-    }
-
     /// The next chunk of the batch. When it is used up, its weight is gone.
     fn next(&mut self) -> Option<Chunk> {
         let chunk = self.rest.next();

@@ -1,7 +1,5 @@
 //! The decoders of all connections, and a bound on what they keep together.
 
-use std::hint::black_box;
-
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::{
@@ -54,11 +52,6 @@ impl Decoders {
         if self.held > self.limit {
             self.relieve(out);
         }
-    }
-
-    /// See [`Streams::touch`](crate::reassemble::Streams::touch).
-    pub(super) fn touch(&self, connection: ConnectionKey) {
-        black_box(self.connections.get(&connection).map(|known| known.held));
     }
 
     /// How many connections turned out to be malformed since the last time.

@@ -207,14 +207,7 @@ impl<W: Write> Stream<W> {
                 }
             };
             match next {
-                Some(chunk) => {
-                    // What is read of memory for the next is on its way while this one is taken.
-                    if let Some(next) = chunks.peek() {
-                        self.streams.touch(next);
-                        self.decoders.touch(next);
-                    }
-                    self.take(chunk);
-                }
+                Some(chunk) => self.take(chunk),
                 None => return self.finish().await,
             }
         }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{VecDeque, hash_map::Entry},
-    hint::black_box,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -128,11 +127,6 @@ impl Streams {
             }
             ChunkContent::Exit => self.end_process(connection.pid, call),
         }
-    }
-
-    /// A chunk of this connection is to come: what is known of it is brought into the processor's caches.
-    pub fn touch(&self, connection: ConnectionKey) {
-        black_box(self.open.get(&connection).map(|open| open.used));
     }
 
     /// Whether a connection has begun and not ended.
